@@ -1,0 +1,47 @@
+# `make serve` and `make test` need nothing but Python 3.11: scripts/setup makes .venv by itself.
+# Pass more with ARGS, as in `make serve ARGS="--port 9000"` or `make test ARGS="-k totals"`.
+python := .venv/bin/python
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test fuzz bench lint format docs lock clean runtime dev
+
+help: ## show this
+	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r name what; do \
+		printf '  make %-8s %s\n' "$$name" "$$what"; done
+
+serve: runtime ## serve Marquee on http://127.0.0.1:8080
+	.venv/bin/marquee serve $(ARGS)
+
+test: lint ## check and test everything
+	$(python) -m pytest --cov $(ARGS)
+
+fuzz: dev ## send a hundred thousand generated requests
+	MARQUEE_FUZZ_EXAMPLES=100000 $(python) -m pytest -k fuzz -o timeout=0 $(ARGS)
+
+bench: dev ## measure the speed and print its ratios
+	$(python) -m benchmarks $(ARGS)
+
+lint: dev ## check style, types, the direction of imports and the docs
+	$(python) -m ruff check
+	$(python) -m ruff format --check
+	$(python) -m mypy
+	.venv/bin/lint-imports --no-logo
+	$(python) scripts/check_docs.py
+
+format: dev ## put the code into its style
+	$(python) -m ruff check --fix
+	$(python) -m ruff format
+
+docs: dev ## write the generated pages in docs/ anew
+	$(python) scripts/check_docs.py
+
+lock: dev ## write the lock files anew (ARGS=--upgrade for newer versions)
+	scripts/lock $(ARGS)
+
+clean: ## remove .venv and every cache; data folders stay
+	rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \
+		.pytest_cache .ruff_cache .schemathesis build dist htmlcov
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+runtime dev:
+	@scripts/setup $@
