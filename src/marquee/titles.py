@@ -1,0 +1,138 @@
+"""Titles as people type them: when two are the same, and how one reads best.
+
+**The rule of ``key``.** Letters and digits count, nothing else does: case, accents, punctuation and
+spaces do not ("GoodFellas", "Good Fellas"; "L.A. Confidential", "LA Confidential"), and "&" is
+"and". An article that was moved behind, as catalogues do ("Godfather, The", "Godfather (The)",
+"Postino, Il"), is moved back to the front first. Then an English article at the front is dropped,
+if anything but an article is left: "The Godfather" is "Godfather", but "The The" stays. Articles of
+other languages are moved, never dropped, for at the front one can't tell them from other words:
+"La La Land", "Die Hard", "As Good as It Gets". So "Misérables, Les" meets "Les Misérables".
+
+Keys have no spaces. A list in the order of its keys is ordered letter by letter, as encyclopedias
+are.
+"""
+
+import re
+from unicodedata import category, normalize
+
+ENGLISH = frozenset({"a", "an", "the"})
+"""Articles that say nothing, wherever they stand."""
+
+ARTICLES = ENGLISH | frozenset(
+    "da das de den der det die een ein eine el en et ett gli het i il l' la las le les lo los o os "
+    "um uma un una une uno".split()  # noqa: SIM905
+)
+"""Articles that catalogues move behind; those of MovieLens and a few of their kin."""
+
+_LETTERS = str.maketrans(
+    {"æ": "ae", "œ": "oe", "ø": "o", "ł": "l", "đ": "d", "ð": "d", "þ": "th", "ı": "i"}
+    | {"ħ": "h", "ŧ": "t", "&": " and "}
+)
+"""Letters that do not decompose, though people type them without their stroke."""
+
+# The accents of Latin, Greek and Cyrillic. The marks of other scripts are vowels and consonants.
+_ACCENTS = re.compile("[\u0300-\u036f\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]")
+_APOSTROPHES = re.compile("['’‘`´ʼʻ′＇]")
+_INITIALS = re.compile(r"(?<=\b\w)[.*·](?=\w\b)")
+_PARENTHESES = re.compile(r"([()])")
+_LEADING = re.compile(r"\A\W*(?:a|an|the)\s+(?=\S)")
+_YEAR = re.compile(r"(?P<title>.*\S)\s*\((?P<year>[0-9]{4})(?:[/–-][^()]*)?\)\s*", re.DOTALL)
+_OR = re.compile(r"(?P<one>.*\S),?\s+or\s*(?::\s*(?P<other>\S.*))?", re.DOTALL | re.IGNORECASE)
+
+
+def key(title: str) -> str:
+    """The form under which titles compare, and by which lists are sorted; see above.
+
+    Takes any text, never raises, and ``key(key(title)) == key(title)``. Empty only for a title
+    without a printable character: one of nothing but punctuation keeps it.
+    """
+    folded = _fold(title)
+    moved = _in_front(folded)
+    rest = _LEADING.sub("", moved, count=1)
+    if rest.strip() in ENGLISH:
+        rest = moved
+    return _glue(rest) or _glue(moved) or "".join(c for c in folded if c > " " and c.isprintable())
+
+
+def words(title: str) -> list[str]:
+    """A title's words for search, folded as in ``key``, articles included.
+
+    Initials are one word ("L.A." is "la", "M*A*S*H" is "mash"), as is what an apostrophe divides.
+    """
+    text = _INITIALS.sub("", _APOSTROPHES.sub("", _fold(title)))
+    found = "".join(c if _counts(c) else " " for c in text).split()
+    return [normalize("NFC", word) for word in found] or text.split()
+
+
+def display(title: str) -> str:
+    """A title as people read it: its articles in front, single spaces.
+
+    "City of Lost Children, The (Cité des enfants perdus, La)" becomes "The City of Lost Children
+    (La Cité des enfants perdus)".
+    """
+    return _in_front(" ".join(title.split()))
+
+
+def split_year(text: str) -> tuple[str, int | None]:
+    """A title and the year behind it: "Heat (1995)" is ("Heat", 1995).
+
+    Of a range the first: "(2006–2007)". None where there is no year of a film, 1870–2100.
+    """
+    found = _YEAR.fullmatch(text)
+    if found is None or not 1870 <= int(found["year"]) <= 2100:
+        return text.strip(), None
+    return found["title"].strip(), int(found["year"])
+
+
+def forms(title: str) -> tuple[str, ...]:
+    """The titles that one title names, for display; the whole of it first.
+
+    "The Postman (Il Postino)" names "The Postman" and "Il Postino" too; "(a.k.a. …)" and "X or: Y"
+    are read alike. What stands behind a bare colon is a part of the title: "Dune: Part Two" is not
+    "Dune".
+    """
+    whole = display(title)
+    head, *inner = (part.strip() for part in re.split(r"[()]", whole))
+    if not head or not whole.endswith(")"):
+        inner = []
+    if (either := _OR.fullmatch(head if inner else whole)) and (inner or either["other"]):
+        head, inner = either["one"], [either["other"] or "", *inner]
+    found = [whole, head, *(re.sub(r"^(?:a\.?k\.?a\.?|or) ", "", name) for name in inner)]
+    return tuple(dict.fromkeys(name for name in found if name)) if inner else (whole,)
+
+
+def _fold(text: str) -> str:
+    """Lower case without accents; punctuation and spaces as they were, "&" as a word."""
+    plain = _ACCENTS.sub("", normalize("NFKD", text)).casefold().translate(_LETTERS)
+    return plain if plain.isascii() else _ACCENTS.sub("", normalize("NFKD", plain))
+
+
+def _counts(char: str) -> bool:
+    return char.isalnum() or category(char)[0] == "M"
+
+
+def _glue(text: str) -> str:
+    return normalize("NFC", "".join(filter(_counts, text)))
+
+
+def _is_article(text: str) -> bool:
+    return _APOSTROPHES.sub("'", text).casefold() in ARTICLES
+
+
+def _in_front(text: str) -> str:
+    """Every article behind, in the title and in its parentheses, put in front."""
+    parts = _PARENTHESES.split(text)
+    for i, part in enumerate(parts):
+        name, _, last = part.rstrip().rpartition(",")
+        if i >= 2 and parts[i - 1] == "(" and _is_article(part.strip()):  # "Godfather (The)"
+            parts[i - 2] = _joined(part.strip(), parts[i - 2].strip())
+            parts[i - 1 : i + 2] = ["", "", ""]
+        elif name.strip() and _is_article(last.strip()):
+            lead = part[: len(part) - len(part.lstrip())]
+            tail = part[len(part.rstrip()) :]
+            parts[i] = lead + _joined(last.strip(), name.strip()) + tail
+    return "".join(parts).strip()
+
+
+def _joined(article: str, name: str) -> str:
+    return f"{article}{name}" if article[-1] in "'’" else f"{article} {name}"
