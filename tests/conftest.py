@@ -6,7 +6,18 @@ from typing import TypeVar
 
 import pytest
 
+from tests import data
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
+
+
+def pytest_report_header() -> str:
+    return f"test data: {data.data_dir()}" if data.is_real() else data.LOUDLY
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not data.is_real():
+        terminalreporter.write_line(data.LOUDLY, red=True, bold=True)
 
 
 @pytest.fixture(scope="session")

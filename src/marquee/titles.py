@@ -18,10 +18,11 @@ from unicodedata import category, normalize
 ENGLISH = frozenset({"a", "an", "the"})
 """Articles that say nothing, wherever they stand."""
 
-ARTICLES = ENGLISH | frozenset(
+_MOVED = (
     "da das de den der det die een ein eine el en et ett gli het i il l' la las le les lo los o os "
-    "um uma un una une uno".split()  # noqa: SIM905
+    "um uma un una une uno"
 )
+ARTICLES = ENGLISH | frozenset(_MOVED.split())
 """Articles that catalogues move behind; those of MovieLens and a few of their kin."""
 
 _LETTERS = str.maketrans(
