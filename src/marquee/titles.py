@@ -116,7 +116,7 @@ def _glue(text: str) -> str:
     return normalize("NFC", "".join(filter(_counts, text)))
 
 
-def _is_article(text: str) -> bool:
+def is_article(text: str) -> bool:
     return _APOSTROPHES.sub("'", text).casefold() in ARTICLES
 
 
@@ -125,10 +125,10 @@ def _in_front(text: str) -> str:
     parts = _PARENTHESES.split(text)
     for i, part in enumerate(parts):
         name, _, last = part.rstrip().rpartition(",")
-        if i >= 2 and parts[i - 1] == "(" and _is_article(part.strip()):  # "Godfather (The)"
+        if i >= 2 and parts[i - 1] == "(" and is_article(part.strip()):  # "Godfather (The)"
             parts[i - 2] = _joined(part.strip(), parts[i - 2].strip())
             parts[i - 1 : i + 2] = ["", "", ""]
-        elif name.strip() and _is_article(last.strip()):
+        elif name.strip() and is_article(last.strip()):
             lead = part[: len(part) - len(part.lstrip())]
             tail = part[len(part.rstrip()) :]
             parts[i] = lead + _joined(last.strip(), name.strip()) + tail
