@@ -122,17 +122,28 @@ def is_article(text: str) -> bool:
 
 def _in_front(text: str) -> str:
     """Every article behind, in the title and in its parentheses, put in front."""
-    parts = _PARENTHESES.split(text)
+    while (moved := _moved_once(text)) != text:
+        text = moved
+    return text
+
+
+def _moved_once(text: str) -> str:
+    parts = _PARENTHESES.split(_led(text.strip()))
     for i, part in enumerate(parts):
-        name, _, last = part.rstrip().rpartition(",")
-        if i >= 2 and parts[i - 1] == "(" and is_article(part.strip()):  # "Godfather (The)"
-            parts[i - 2] = _joined(part.strip(), parts[i - 2].strip())
+        if i >= 2 and parts[i - 1] == "(" and is_article(part.strip()) and parts[i - 2].strip():
+            parts[i - 2] = _joined(part.strip(), parts[i - 2].strip())  # "Godfather (The)"
             parts[i - 1 : i + 2] = ["", "", ""]
-        elif name.strip() and is_article(last.strip()):
-            lead = part[: len(part) - len(part.lstrip())]
-            tail = part[len(part.rstrip()) :]
-            parts[i] = lead + _joined(last.strip(), name.strip()) + tail
+        elif (led := _led(part.strip())) != part.strip():
+            parts[i] = led + part[len(part.rstrip()) :]
     return "".join(parts).strip()
+
+
+def _led(text: str) -> str:
+    while True:
+        name, _, last = (part.strip() for part in text.rpartition(","))
+        if not name or not is_article(last):
+            return text
+        text = _joined(last, name)
 
 
 def _joined(article: str, name: str) -> str:
