@@ -1,0 +1,80 @@
+"""What a suggestion costs at every keystroke, against one bare pass over the titles with ``in``."""
+
+import random
+import time
+from collections.abc import Callable, Iterable
+
+from marquee.suggestions import Suggestions
+from marquee.titles import key
+
+TITLES = 621
+SENTENCES = 40
+SLIPS = 0.5
+
+COMMON = ("love", "king", "night", "great", "man", "city", "life", "good", "story", "war", "house")
+BETWEEN = ("of", "the", "in", "and", "on", "to", "with", "without", "beyond")
+
+
+def main() -> None:
+    dice = random.Random(7)
+    titles = [_title(dice) for _ in range(TITLES)]
+    keys = [key(title) for title in titles]
+    typed = [text for title in dice.sample(titles, SENTENCES) for text in _keystrokes(title, dice)]
+    worst = [
+        "the " * 50,
+        " ".join(titles)[:200],
+        "\ufdfa" * 200,
+        "".join(dice.choices("etaoin", k=200)),
+    ]
+
+    pass_over = _seconds(lambda text: [name for name in keys if text in name], typed)
+    near = Suggestions(titles).near
+    times = _seconds(near, typed)
+    bound = _seconds(near, worst)
+    p50, p99 = times[len(times) // 2], times[len(times) * 99 // 100]
+    bare = pass_over[len(pass_over) // 2]
+    print(f"suggestions over {TITLES} titles, {len(typed)} keystrokes")
+    print(f"  a bare pass    p50 {bare * 1e6:6.0f} µs")
+    print(
+        f"  a suggestion   p50 {p50 * 1e6:6.0f} µs   p99 {p99 * 1e6:6.0f} µs   (goal: 1 ms, 5 ms)"
+    )
+    print(f"  at worst           {bound[-1] * 1e6:6.0f} µs   for 200 characters of ill will")
+    print(f"  ratio              {p50 / bare:6.1f} × a bare pass")
+
+
+def _seconds(call: Callable[[str], object], texts: Iterable[str]) -> list[float]:
+    """The time of each call, sorted; of three, the best, for others use this machine too."""
+    times = []
+    for text in texts:
+        rounds = []
+        for _ in range(3):
+            start = time.perf_counter()
+            call(text)
+            rounds.append(time.perf_counter() - start)
+        times.append(min(rounds))
+    return sorted(times)
+
+
+def _keystrokes(title: str, dice: random.Random) -> Iterable[str]:
+    if dice.random() < SLIPS and len(title) > 4:
+        at = dice.randrange(1, len(title) - 1)
+        title = title[:at] + title[at + 1] + title[at] + title[at + 2 :]
+    return (title[:end] for end in range(1, len(title) + 1))
+
+
+def _title(dice: random.Random) -> str:
+    """A made-up title, of the words and lengths that titles have."""
+    made = ["The"] if dice.random() < 0.3 else []
+    for _ in range(dice.choice([1, 1, 1, 2, 2, 3])):
+        if made and dice.random() < 0.4:
+            made.append(dice.choice(BETWEEN))
+        made.append(dice.choice(COMMON) if dice.random() < 0.4 else _name(dice))
+    return " ".join(made).title()
+
+
+def _name(dice: random.Random) -> str:
+    return "".join(dice.choice("bcdfghlmnprst") + dice.choice("aeiou") for _ in range(3)) + "n"
+
+
+if __name__ == "__main__":
+    main()
