@@ -5,8 +5,13 @@ from collections.abc import Generator
 from typing import TypeVar
 
 import pytest
+from hypothesis import settings
 
 from tests import data
+
+# A busy machine is no failure; pytest-timeout stops what really hangs.
+settings.register_profile("marquee", deadline=None)
+settings.load_profile("marquee")
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 

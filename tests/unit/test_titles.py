@@ -90,9 +90,9 @@ titles = st.one_of(
 @example("ᾳ\u0345")
 @example("(the")
 @example("a, the, an (a) (the)")
-@example("x" * 200 + "(" * 200 + ", the" * 200)
-@example("x" + ", the(y" * 200)
-@example("x" + "(the)" * 200)
+@example("x" * 200 + "(" * 90 + ", the" * 40)
+@example("x" + ", the(y" * 70)
+@example("x" + "(the)" * 90)
 def test_a_key_is_its_own_key(title: str) -> None:
     once = key(title)
     assert key(once) == once
