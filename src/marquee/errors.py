@@ -1,0 +1,44 @@
+"""What can go wrong, in the terms of the domain. ``http/problems.py`` gives each its status, once."""
+
+
+class MarqueeError(Exception):
+    """Anything that Marquee itself reports. Its text is one sentence, fit for the caller to read."""
+
+
+class Invalid(MarqueeError):
+    """Input that breaks a rule. ``pointer`` is the JSON pointer of the field, "" for the whole."""
+
+    def __init__(self, detail: str, pointer: str = "") -> None:
+        super().__init__(detail)
+        self.pointer = pointer
+
+
+class NotFound(MarqueeError):
+    """No such movie, rating or nomination. ``suggestions``: close titles, best first, where asked."""
+
+    def __init__(self, detail: str, suggestions: tuple[str, ...] | None = None) -> None:
+        super().__init__(detail)
+        self.suggestions = suggestions
+
+
+class Conflict(MarqueeError):
+    """It exists already."""
+
+
+class StoreAway(MarqueeError):
+    """A store can't be reached, or can't write, at present. Nothing was promised; try again later."""
+
+
+class PositionMoved(MarqueeError):
+    """A batch begins elsewhere than its consumer stands: it was folded already, or skips events.
+
+    ``position`` is where the consumer stands: read on from there.
+    """
+
+    def __init__(self, position: int) -> None:
+        super().__init__(f"the consumer stands at {position}")
+        self.position = position
+
+
+class Unusable(MarqueeError):
+    """A store or a setting with which Marquee must not start: corrupt, newer, or disagreeing."""

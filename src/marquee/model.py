@@ -1,0 +1,268 @@
+"""The terms of the field and the rules between them: plain data and pure functions.
+
+Scores are **half points** throughout: 1–20 for the scores 0.5–10, so that sums are exact on every
+store. Times and versions are microseconds since 1970, UTC.
+"""
+
+import hmac
+import re
+import zlib
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+REMOVED = 21
+"""The value of a rating that was taken back. Above every score, so that of two changes with one
+version the removal wins, in every store alike."""
+
+MOVIE_ID = re.compile(r"[A-Za-z0-9_-]{1,20}")
+RESERVED_IDS = frozenset({"top10", "top-rated", "bestpictures"})
+MAX_VERSION = 2**63 - 1
+
+
+def is_movie_id(text: str) -> bool:
+    return MOVIE_ID.fullmatch(text) is not None and text not in RESERVED_IDS
+
+
+def has_control(text: str) -> bool:
+    """Whether a text holds a control character or a lone surrogate, which no store is to keep."""
+    return not text.isprintable() and any(
+        c < " " or "\x7f" <= c < "\xa0" or "\ud800" <= c <= "\udfff" for c in text
+    )
+
+
+def is_user_id(text: str) -> bool:
+    """A token's ``sub``: 1–128 characters, none of them a control character."""
+    return 0 < len(text) <= 128 and not has_control(text)
+
+
+# ---- a rating and its change -------------------------------------------------------------------
+
+
+class Rating(NamedTuple):
+    """What one user thinks of one movie. ``value`` is 1–20, or ``REMOVED``."""
+
+    user_id: str
+    movie_id: str
+    value: int
+    version: int
+
+
+class RatingChanged(NamedTuple):
+    """The event: a rater's word on a movie is now ``value``. Carries no user id, only its hash."""
+
+    movie_id: str
+    rater: bytes
+    version: int
+    value: int
+
+
+class Erasure(NamedTuple):
+    """The receipt of an erasure: so many ratings of ``rater``, all up to ``version``, are gone."""
+
+    rater: bytes
+    version: int
+    ratings: int
+
+
+def rater_of(key: bytes, user_id: str) -> bytes:
+    """The keyed hash under which a user's ratings leave the rating store: HMAC-SHA-256, 128 bits."""
+    return hmac.digest(key, user_id.encode(), "sha256")[:16]
+
+
+def slot_of(movie_id: str, slots: int) -> int:
+    return zlib.crc32(movie_id.encode()) % slots
+
+
+class VersionClock:
+    """Versions that never go back: ``max(now, last of this process + 1, stored + 1)``.
+
+    ``now`` gives the store's time in microseconds. Belongs to one thread.
+    """
+
+    def __init__(self, now: Callable[[], int], last: int = 0) -> None:
+        self._now = now
+        self.last = last
+
+    def next(self, stored: int = 0) -> int:
+        self.last = max(self._now(), self.last + 1, stored + 1)
+        return self.last
+
+    def seen(self, version: int) -> None:
+        """A version that the store gave: what comes later is above it."""
+        self.last = max(self.last, version)
+
+
+# ---- the fold ----------------------------------------------------------------------------------
+
+Pair = tuple[str, bytes]
+"""(movie id, rater)"""
+
+
+class Applied(NamedTuple):
+    """What the totals hold of one pair. Compared as a tuple, this is the last-writer rule itself:
+    the newer version wins, of equal versions the larger value."""
+
+    version: int
+    value: int
+
+
+NEVER = Applied(0, REMOVED)
+"""What is applied of a pair of which nothing was ever heard."""
+
+Delta = list[int]
+"""20 changes of the distribution, by half points."""
+
+
+def latest(events: Iterable[RatingChanged]) -> dict[Pair, Applied]:
+    """One change per pair, in key order: however often, late or disordered the events came.
+
+    Raises ``ValueError`` for what no store may ever apply: it would miscount, or never count.
+    """
+    newest: dict[Pair, Applied] = {}
+    for movie_id, rater, version, value in events:
+        if not (0 < value <= REMOVED and 0 < version <= MAX_VERSION):
+            raise ValueError(f"no rating has the value {value} and the version {version}")
+        pair, change = (movie_id, rater), Applied(version, value)
+        known = newest.get(pair)
+        if known is None or change > known:
+            newest[pair] = change
+    return dict(sorted(newest.items()))
+
+
+def fold(
+    applied: Mapping[Pair, Applied], changes: Mapping[Pair, Applied]
+) -> tuple[dict[Pair, Applied], dict[str, Delta]]:
+    """What ``changes`` alter: the pairs that are newer than applied, and each movie's delta."""
+    newer: dict[Pair, Applied] = {}
+    deltas: dict[str, Delta] = {}
+    for pair, change in changes.items():
+        before = applied.get(pair, NEVER)
+        if change <= before:
+            continue
+        newer[pair] = change
+        if change.value == before.value:
+            continue
+        delta = deltas.get(pair[0])
+        if delta is None:
+            delta = deltas[pair[0]] = [0] * 20
+        if before.value != REMOVED:
+            delta[before.value - 1] -= 1
+        if change.value != REMOVED:
+            delta[change.value - 1] += 1
+    return newer, deltas
+
+
+class Totals(NamedTuple):
+    """How a movie's ratings are distributed over the 20 scores; everything else follows."""
+
+    counts: tuple[int, ...] = (0,) * 20
+
+    @property
+    def number(self) -> int:
+        return sum(self.counts)
+
+    @property
+    def total(self) -> int:
+        """In half points."""
+        return sum(value * count for value, count in enumerate(self.counts, 1))
+
+    def plus(self, delta: Delta) -> "Totals":
+        return Totals(tuple(map(int.__add__, self.counts, delta)))
+
+
+# ---- the chart ---------------------------------------------------------------------------------
+
+
+class Prior(NamedTuple):
+    """What a movie is taken for before anybody rated it: ``weight`` ratings of ``mean`` hundredths
+    of a point. Weight 0 is the plain mean."""
+
+    weight: int = 10
+    mean: int = 650
+
+
+PLAIN = Prior(weight=0)
+
+
+def mean_rating(number: int, total: int, prior: Prior = PLAIN) -> float | None:
+    """The (weighted) mean in points, unrounded: (total + weight x mean) / (number + weight)."""
+    if not number:
+        return None
+    return (50 * total + prior.weight * prior.mean) / (100 * (number + prior.weight))
+
+
+def rate_tenths(number: int, total: int, prior: Prior = PLAIN) -> int | None:
+    """``mean_rating`` rounded half up to tenths of a point, in integers: all stores order alike."""
+    if not number:
+        return None
+    points = 50 * total + prior.weight * prior.mean
+    voters = number + prior.weight
+    return (points + 5 * voters) // (10 * voters)
+
+
+@dataclass(frozen=True, slots=True)
+class Movie:
+    """A movie of the catalogue. ``box_office`` in whole US dollars; None is unknown."""
+
+    id: str
+    title: str
+    year: int | None = None
+    genres: tuple[str, ...] = ()
+    box_office: int | None = None
+    imdb_id: str | None = None
+    tmdb_id: int | None = None
+
+
+class Standing(NamedTuple):
+    """A movie with what its ratings say. ``won``: None where it was never nominated for Best
+    Picture."""
+
+    movie: Movie
+    totals: Totals
+    won: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ChartQuery:
+    """Which movies a chart is of. The default is the ten."""
+
+    limit: int = 10
+    genre: str | None = None
+    year_from: int | None = None
+    year_to: int | None = None
+    min_ratings: int = 1
+    won: bool | None = None
+    by_mean: bool = False
+
+
+TOP_TEN = ChartQuery()
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Movies in the order of the chart: rate, box office, number of ratings (each descending,
+    unknown last), id. ``changed_at``: when this list last changed; ``refreshed_at``: when it was
+    last found true, by the clock of its store."""
+
+    entries: tuple[Standing, ...]
+    changed_at: int
+    refreshed_at: int
+    prior: Prior
+
+
+# ---- Best Picture ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Nomination:
+    """One nomination for Best Picture. ``year`` is the year of the films, ``year_label`` as the
+    Academy writes it: "1927/28 (1st)". (ceremony, title) is its key."""
+
+    ceremony: int
+    title: str
+    year: int
+    year_label: str
+    won: bool
+    additional_info: str = ""
+    movie_id: str | None = None

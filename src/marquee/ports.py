@@ -1,0 +1,311 @@
+"""What the stages ask of a store: one Protocol per role, its contract in prose.
+
+Every call is asynchronous, ends within the store's time limit, and raises ``StoreAway`` where the
+store can't be reached or can't keep what it is given; nothing has then been promised. What returns
+has been done durably. All are safe to call from many tasks of one event loop.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+from .model import (
+    Applied,
+    Chart,
+    ChartQuery,
+    Erasure,
+    Movie,
+    Nomination,
+    Pair,
+    Rating,
+    RatingChanged,
+    Standing,
+    Totals,
+)
+
+# ---- ratings, by user --------------------------------------------------------------------------
+
+
+class Merged(NamedTuple):
+    """What became of a bulk of things: new, put in place of others, already there."""
+
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+
+    def plus(self, other: "Merged") -> "Merged":
+        return Merged(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+class RatingStore(Protocol):
+    """The truth: one rating per user and movie, partitioned by user, and the outbox beside it.
+
+    Whatever changes a rating makes sure, before it returns, that its ``RatingChanged`` will reach
+    the event log at least once, also through a crash at any moment.
+    """
+
+    async def write(self, user_id: str, movie_id: str, value: int) -> Rating:
+        """Put ``value`` (or ``REMOVED``) in place of what was there, with a version above it.
+
+        A removal of what is not there is written all the same: it must beat what is on its way.
+        """
+        ...
+
+    async def merge(self, ratings: Sequence[Rating]) -> Merged:
+        """Take ratings that bring their own versions, as from a file: the last writer wins.
+
+        A version at or below the user's last erasure is lifted to just above it.
+        """
+        ...
+
+    async def read(self, user_id: str, movie_id: str) -> Rating | None:
+        """The user's rating as it stands, own writes included; None where there is none."""
+        ...
+
+    async def page(self, user_id: str, after: str, limit: int) -> list[Rating]:
+        """At most ``limit`` of a user's ratings, by movie id (bytewise), those above ``after``."""
+        ...
+
+    async def pick(self, user_id: str, movie_ids: Sequence[str]) -> list[Rating]:
+        """A user's ratings of these movies, by movie id."""
+        ...
+
+    async def erase(self, user_id: str) -> Erasure:
+        """Remove every rating of a user: a removal for each is sent, then they are gone."""
+        ...
+
+    def scan(self, user_id: str | None = None) -> AsyncIterator[list[Rating]]:
+        """All ratings as they stand, in pages, removals left out; what is written meanwhile may be
+        seen or not."""
+        ...
+
+    def rater(self, user_id: str) -> bytes:
+        """The keyed hash that stands for a user outside of this store."""
+        ...
+
+
+# ---- the event log -----------------------------------------------------------------------------
+
+
+class Poison(NamedTuple):
+    """A record of the log that is no event: its bytes as they came, and what is wrong with them."""
+
+    raw: bytes
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Consecutive records of one partition: those in (start, end]. Positions are the log's own.
+
+    ``start`` None: the batch has no place in a log (a rebuild, a retry), and no position is kept.
+    """
+
+    events: Sequence[RatingChanged]
+    poison: Sequence[Poison] = ()
+    partition: int = 0
+    start: int | None = None
+    end: int = 0
+
+
+class EventLog(Protocol):
+    """``movie_rate_topic`` as its consumer sees it: at least once, in any order."""
+
+    async def poll(self, limit: int) -> Batch | None:
+        """The next records of one partition, at most ``limit``; None after a while without any.
+
+        Begins at the position that the totals hold, and goes on behind what it gave last.
+        """
+        ...
+
+    async def seek(self, partition: int, position: int) -> None:
+        """Go on from behind ``position``."""
+        ...
+
+    async def done(self, batch: Batch) -> None:
+        """The batch's effects are durable: the log need not keep it for this consumer."""
+        ...
+
+    async def behind(self) -> int:
+        """How many records still wait to be folded."""
+        ...
+
+
+# ---- totals, by movie --------------------------------------------------------------------------
+
+
+class DeadLetter(NamedTuple):
+    id: int
+    raw: bytes
+    error: str
+    died_at: int
+
+
+class TotalsStore(Protocol):
+    """Per pair what was applied, per movie its totals, and the consumer's position beside them."""
+
+    async def fold(self, batch: Batch) -> int:
+        """Apply a batch in one transaction; how many movies' totals changed.
+
+        Deltas come from the locked rows alone (``model.fold``), poison goes to the dead letters,
+        the position becomes ``batch.end``. Raises ``PositionMoved`` where it is not
+        ``batch.start``. An event of a movie that the catalogue lacks makes a stub.
+        """
+        ...
+
+    async def position(self, partition: int) -> int:
+        """The position behind the last record folded; 0 where none was."""
+        ...
+
+    async def totals(self, movie_ids: Sequence[str]) -> list[Totals]:
+        """Totals in the order of the ids; of an unknown movie: none counted."""
+        ...
+
+    async def applied(self, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
+        """What is applied of these pairs; those never heard of are left out."""
+        ...
+
+    def scan_applied(
+        self, movie_id: str | None = None
+    ) -> AsyncIterator[list[tuple[Pair, Applied]]]:
+        """All applied pairs, by movie then rater, in pages, removal markers included."""
+        ...
+
+    def scan_totals(self) -> AsyncIterator[list[tuple[str, Totals, Totals]]]:
+        """Each movie's id, its totals, and those recounted from its applied rows, as of one
+        moment; in pages, by id."""
+        ...
+
+    async def recount(self, movie_id: str) -> bool:
+        """Put a movie's totals right from its applied rows, under its lock; whether they changed."""
+        ...
+
+    async def dead_letters(self, after: int = 0, limit: int = 100) -> list[DeadLetter]: ...
+
+    async def bury(self, letter: DeadLetter, batch: Batch | None) -> None:
+        """Replace a dead letter by the effect of its retry, or (None) just take it away."""
+        ...
+
+    async def count_dead_letters(self) -> int: ...
+
+
+# ---- the catalogue -----------------------------------------------------------------------------
+
+
+class Clue(NamedTuple):
+    """What a file says of a movie. ``title`` and ``year`` count where the ids find nothing."""
+
+    imdb_id: str | None = None
+    tmdb_id: int | None = None
+    title: str | None = None
+    year: int | None = None
+
+
+class Catalogue(Protocol):
+    """Movies and nominations. A read shows the last write at once."""
+
+    async def put(self, movie: Movie) -> bool:
+        """Add or replace; whether it was added."""
+        ...
+
+    async def add(self, movie: Movie) -> None:
+        """Raises ``Conflict`` where the id is taken."""
+        ...
+
+    async def delete(self, movie_id: str) -> bool:
+        """Take a movie out; whether it was there. Its ratings go on counting, unseen."""
+        ...
+
+    async def has(self, movie_id: str) -> bool: ...
+
+    async def get(self, movie_id: str) -> Standing | None: ...
+
+    def scan(self) -> AsyncIterator[list[Standing]]:
+        """Every movie, by id, in pages."""
+        ...
+
+    async def match(self, clues: Sequence[Clue]) -> list[str | None]:
+        """The movie that each clue means: by IMDb id, else TMDB id, else title and year (alone
+        with that title key and year)."""
+        ...
+
+    async def merge(self, movies: Sequence[Movie]) -> Merged:
+        """Add movies in bulk; where one is there, fill in only what was unknown."""
+        ...
+
+    async def merge_nominations(self, nominations: Sequence[Nomination]) -> Merged: ...
+
+    async def nominations(self) -> list[Nomination]:
+        """All of them, newest ceremony first, the winner before the others, then by title."""
+        ...
+
+    async def revision(self) -> int:
+        """A number that changes with every change of movies or nominations."""
+        ...
+
+    # The last of the class: behind it, ``list`` would no longer mean the type.
+    async def search(
+        self, query: str, genre: str | None, year: int | None, after: str | None, limit: int
+    ) -> tuple[list[Standing], str | None]:
+        """Movies by title, then id: those with every word of ``query`` (as a prefix) in the title.
+
+        ``after`` is the key of the last movie seen, as given beside the page before; None beside
+        the last page.
+        """
+        ...
+
+
+class Charts(Protocol):
+    """The chart as the database of the totals orders it. Reads may come from a replica."""
+
+    async def refresh(self) -> Chart:
+        """Bring ``top10_rated_movie`` up to date and give it: costs the same however many movies."""
+        ...
+
+    async def chart(self, query: ChartQuery) -> Chart:
+        """Any other chart, computed at once."""
+        ...
+
+
+# ---- between processes -------------------------------------------------------------------------
+
+
+class Cache(Protocol):
+    """The ten, where every reader finds it."""
+
+    async def put(self, chart: Chart) -> None:
+        """Keep it, unless what is kept was refreshed later."""
+        ...
+
+    async def get(self) -> Chart | None: ...
+
+
+class Notices(Protocol):
+    """Word that something changed. A hint, never the truth: one may be lost, or come twice."""
+
+    def tell(self, topic: str, what: str = "") -> None: ...
+
+    def listen(self, topic: str, heard: Callable[[str], None]) -> None:
+        """``heard`` is called in the event loop with each ``what``, and must not block."""
+        ...
+
+
+class Quota(NamedTuple):
+    """``burst`` at once, refilled evenly at ``number`` per ``seconds``."""
+
+    number: int
+    seconds: int
+    burst: int
+
+
+class Allowance(NamedTuple):
+    """``wait``: seconds until one more is let through, 0 where this one was. ``left``: how many
+    more would be at once; ``reset``: seconds until all of the burst is back."""
+
+    wait: float
+    left: int
+    reset: float
+
+
+class RateLimiter(Protocol):
+    async def take(self, key: str, quota: Quota) -> Allowance: ...
