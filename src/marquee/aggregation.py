@@ -1,0 +1,94 @@
+"""Second: the events of the log are folded into each movie's totals, each exactly once.
+
+The log may deliver late, twice or out of order, and an aggregator may die, freeze or fight with
+another over the same batch: versions decide what counts, and the position is kept with the totals.
+"""
+
+import asyncio
+import logging
+from dataclasses import replace
+
+from .errors import PositionMoved, StoreAway
+from .ports import Batch, EventLog, Notices, Poison, TotalsStore
+
+BATCH = 1000
+"""Events in one fold: enough to share a commit, few enough not to hold up the ratings beside it."""
+
+GATHER = 0.05
+"""Seconds in which events gather after a fold that took all there were."""
+
+log = logging.getLogger(__name__)
+
+
+class Aggregator:
+    """Folds batch after batch. Any number of them may run."""
+
+    def __init__(self, events: EventLog, totals: TotalsStore, notices: Notices) -> None:
+        self._events = events
+        self._totals = totals
+        self._notices = notices
+
+    async def step(self) -> int:
+        """Fold the next batch, if there is one; how many records it held."""
+        batch = await self._events.poll(BATCH)
+        if batch is None:
+            return 0
+        try:
+            changed = await self._fold(batch)
+        except PositionMoved as moved:
+            await self._events.seek(batch.partition, moved.position)
+            return 0
+        except BaseException:
+            # Whatever became of it (also where it was cut off): the same records come again.
+            if batch.start is not None:
+                await self._events.seek(batch.partition, batch.start)
+            raise
+        await self._events.done(batch)
+        if changed:
+            self._notices.tell("totals")
+        return len(batch.events) + len(batch.poison)
+
+    async def drain(self) -> None:
+        """Fold until the log is empty."""
+        while await self._events.behind():
+            await self.step()
+
+    async def run(self) -> None:
+        """Fold for ever; while a store is away, try again every second."""
+        while True:
+            try:
+                if await self.step() < BATCH:
+                    await asyncio.sleep(GATHER)
+            except StoreAway as away:
+                log.warning("aggregation waits for a store: %s", away)
+                await asyncio.sleep(1)
+
+    async def _fold(self, batch: Batch) -> int:
+        try:
+            return await self._totals.fold(batch)
+        except (StoreAway, PositionMoved):
+            raise
+        except Exception:
+            log.exception(
+                "a batch of %d events can't be folded: looking for the one", len(batch.events)
+            )
+            return await self._totals.fold(await self._without_poison(batch))
+
+    async def _without_poison(self, batch: Batch) -> Batch:
+        """The batch with those events set aside that can't be folded even alone.
+
+        The good ones are folded by this, too, without a position: harmless, for they come again.
+        """
+        good, poison = [], list(batch.poison)
+        for event in batch.events:
+            try:
+                await self._totals.fold(Batch([event]))
+            except StoreAway:
+                raise
+            except Exception as error:
+                poison.append(
+                    Poison(repr(tuple(event)).encode(), f"{type(error).__name__}: {error}")
+                )
+            else:
+                good.append(event)
+        return replace(batch, events=good, poison=poison)

@@ -1,0 +1,67 @@
+"""Side room: the catalogue. Who writes a movie tells the others."""
+
+import secrets
+from collections.abc import AsyncIterator
+
+from .errors import Invalid, NotFound
+from .model import Movie, Standing, has_control, is_movie_id
+from .ports import Catalogue, Notices
+
+
+class Movies:
+    """What is asked of the catalogue, and what is written to it."""
+
+    def __init__(self, catalogue: Catalogue, notices: Notices) -> None:
+        self._catalogue = catalogue
+        self._notices = notices
+
+    async def get(self, movie_id: str) -> Standing:
+        standing = await self._catalogue.get(movie_id)
+        if standing is None:
+            raise NotFound(f"There is no movie {movie_id}.")
+        return standing
+
+    async def search(
+        self, query: str, genre: str | None, year: int | None, after: str | None, limit: int
+    ) -> tuple[list[Standing], str | None]:
+        """See ``Catalogue.search``."""
+        return await self._catalogue.search(query, genre, year, after, limit)
+
+    def all(self) -> AsyncIterator[list[Standing]]:
+        return self._catalogue.scan()
+
+    async def add(self, movie: Movie) -> None:
+        """Raises ``Conflict`` where the id is taken, ``Invalid`` where the movie breaks a rule."""
+        check(movie)
+        await self._catalogue.add(movie)
+        self._notices.tell("catalogue", movie.id)
+
+    async def put(self, movie: Movie) -> bool:
+        """Add or replace; whether it was added. Raises ``Invalid``."""
+        check(movie)
+        added = await self._catalogue.put(movie)
+        self._notices.tell("catalogue", movie.id)
+        return added
+
+    async def delete(self, movie_id: str) -> None:
+        """Take it out of catalogue and charts; its ratings stay its users'."""
+        there = await self._catalogue.delete(movie_id)
+        self._notices.tell("catalogue", movie_id)
+        if not there:
+            raise NotFound(f"There is no movie {movie_id}.")
+
+
+def new_id(imdb_id: str | None) -> str:
+    """The id of a movie that comes without one: its IMDb id, else one made up."""
+    return imdb_id or f"m-{secrets.token_hex(8)}"
+
+
+def check(movie: Movie) -> None:
+    """What a store must be able to rely on. Raises ``Invalid``."""
+    if not is_movie_id(movie.id):
+        raise Invalid("A movie's id is 1-20 letters, digits, _ and -.", "/id")
+    for pointer, text in (("/title", movie.title), *(("/genres", g) for g in movie.genres)):
+        if has_control(text):
+            raise Invalid("Control characters can't be kept.", pointer)
+        if not text.strip():
+            raise Invalid("A blank one says nothing.", pointer)
