@@ -1,0 +1,271 @@
+"""Movies and nominations."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from ... import titles
+from ...errors import Conflict
+from ...model import Movie, Nomination, Standing, Totals
+from ...ports import Clue, Merged
+from .database import PAGE, Database
+
+STANDING = """
+    SELECT id, title, year, genres, box_office, imdb_id, tmdb_id, distribution,
+        (SELECT max(won) FROM nomination WHERE nomination.movie_id = movie.id)
+    FROM movie"""
+PUT = """
+    INSERT INTO movie (id, title, title_key, year, genres, box_office, imdb_id, tmdb_id)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET title = excluded.title, title_key = excluded.title_key,
+    year = excluded.year, genres = excluded.genres, box_office = excluded.box_office,
+    imdb_id = excluded.imdb_id, tmdb_id = excluded.tmdb_id
+    RETURNING no"""
+
+decode_genres = msgspec.json.Decoder(tuple[str, ...]).decode
+decode_counts = msgspec.json.Decoder(tuple[int, ...]).decode
+encode = msgspec.json.Encoder().encode
+
+
+class SqliteCatalogue:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def put(self, movie: Movie) -> bool:
+        def job(connection: sqlite3.Connection) -> bool:
+            there = has(connection, movie.id)
+            write_movie(connection, movie)
+            revise(connection)
+            return not there
+
+        return await self._database.write(job)
+
+    async def add(self, movie: Movie) -> None:
+        def job(connection: sqlite3.Connection) -> None:
+            if has(connection, movie.id):
+                raise Conflict(f"There is a movie {movie.id} already.")
+            write_movie(connection, movie)
+            revise(connection)
+
+        await self._database.write(job)
+
+    async def delete(self, movie_id: str) -> bool:
+        def job(connection: sqlite3.Connection) -> bool:
+            if not has(connection, movie_id):
+                return False
+            (no,) = connection.execute("SELECT no FROM movie WHERE id = ?", (movie_id,)).fetchone()
+            connection.execute("DELETE FROM movie_words WHERE rowid = ?", (no,))
+            connection.execute("DELETE FROM movie_genre WHERE no = ?", (no,))
+            # A stub stays, with the totals of the ratings that stay.
+            connection.execute(
+                "UPDATE movie SET title = NULL, title_key = NULL, year = NULL, genres = '[]', "
+                "box_office = NULL, imdb_id = NULL, tmdb_id = NULL WHERE no = ?",
+                (no,),
+            )
+            revise(connection)
+            return True
+
+        return await self._database.write(job)
+
+    async def has(self, movie_id: str) -> bool:
+        return await self._database.read(lambda connection: has(connection, movie_id))
+
+    async def get(self, movie_id: str) -> Standing | None:
+        found = await self._select("WHERE id = ? AND title IS NOT NULL", (movie_id,))
+        return found[0] if found else None
+
+    async def search(
+        self, query: str, genre: str | None, year: int | None, after: str | None, limit: int
+    ) -> tuple[list[Standing], str | None]:
+        where = ["title IS NOT NULL"]
+        values: list[str | int] = []
+        if query:
+            words = titles.words(query)
+            if not words:
+                return [], None
+            where.append("no IN (SELECT rowid FROM movie_words WHERE movie_words MATCH ?)")
+            values.append(" ".join('"' + word.replace('"', '""') + '"*' for word in words))
+        if genre is not None:
+            where.append("no IN (SELECT no FROM movie_genre WHERE genre = ?)")
+            values.append(genre.casefold())
+        if year is not None:
+            where.append("year = ?")
+            values.append(year)
+        if after is not None:
+            where.append("(title_key, id) > (?, ?)")
+            values += after.rsplit("\n", 1)
+        tail = f"WHERE {' AND '.join(where)} ORDER BY title_key, id LIMIT {limit + 1}"
+        found = await self._select(tail, tuple(values))
+        if len(found) <= limit:
+            return found, None
+        last = found[limit - 1].movie
+        return found[:limit], f"{titles.key(last.title)}\n{last.id}"
+
+    async def scan(self) -> AsyncIterator[list[Standing]]:
+        after = ""
+        while page := await self._select(
+            f"WHERE id > ? AND title IS NOT NULL ORDER BY id LIMIT {PAGE}", (after,)
+        ):
+            yield page
+            after = page[-1].movie.id
+
+    async def match(self, clues: Sequence[Clue]) -> list[str | None]:
+        return await self._database.read(lambda c: [match(c, clue) for clue in clues])
+
+    async def merge(self, movies: Sequence[Movie]) -> Merged:
+        def job(connection: sqlite3.Connection) -> Merged:
+            added = replaced = 0
+            for movie in movies:
+                known = next(
+                    select(connection, "WHERE id = ? AND title IS NOT NULL", (movie.id,)), None
+                )
+                if known is None:
+                    added += 1
+                    write_movie(connection, movie)
+                elif (whole := completed(known.movie, movie)) != known.movie:
+                    replaced += 1
+                    write_movie(connection, whole)
+            if added or replaced:
+                revise(connection)
+            return Merged(added, replaced, len(movies) - added - replaced)
+
+        return await self._database.write(job)
+
+    async def merge_nominations(self, nominations: Sequence[Nomination]) -> Merged:
+        def job(connection: sqlite3.Connection) -> Merged:
+            added = replaced = 0
+            for new in nominations:
+                key = (new.ceremony, titles.key(new.title))
+                row = connection.execute(
+                    f"{NOMINATION} WHERE ceremony = ? AND title_key = ?", key
+                ).fetchone()
+                known = nomination(row) if row else None
+                if known is not None:
+                    new = replace(
+                        known,
+                        won=new.won,
+                        additional_info=known.additional_info or new.additional_info,
+                        movie_id=known.movie_id or new.movie_id,
+                    )
+                    if new == known:
+                        continue
+                connection.execute(
+                    "INSERT OR REPLACE INTO nomination VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    (
+                        *key,
+                        new.title,
+                        new.year,
+                        new.year_label,
+                        new.won,
+                        new.additional_info,
+                        new.movie_id,
+                    ),
+                )
+                added += known is None
+                replaced += known is not None
+            if added or replaced:
+                revise(connection)
+            return Merged(added, replaced, len(nominations) - added - replaced)
+
+        return await self._database.write(job)
+
+    async def nominations(self) -> list[Nomination]:
+        query = f"{NOMINATION} ORDER BY ceremony DESC, won DESC, title_key"
+        return await self._database.read(lambda c: [nomination(row) for row in c.execute(query)])
+
+    async def revision(self) -> int:
+        query = "SELECT number FROM revision"
+        return await self._database.read(lambda c: int(c.execute(query).fetchone()[0]))
+
+    async def _select(self, tail: str, values: tuple[Any, ...]) -> list[Standing]:
+        return await self._database.read(lambda connection: list(select(connection, tail, values)))
+
+
+NOMINATION = """
+    SELECT ceremony, title, year, year_label, won, additional_info, movie_id FROM nomination"""
+
+
+def nomination(row: tuple[Any, ...]) -> Nomination:
+    ceremony, title, year, year_label, won, additional_info, movie_id = row
+    return Nomination(ceremony, title, year, year_label, bool(won), additional_info, movie_id)
+
+
+def select(
+    connection: sqlite3.Connection, tail: str, values: tuple[Any, ...]
+) -> Iterator[Standing]:
+    return map(standing, connection.execute(f"{STANDING} {tail}", values))
+
+
+def standing(row: tuple[Any, ...]) -> Standing:
+    id, title, year, genres, box_office, imdb_id, tmdb_id, distribution, won = row
+    return Standing(
+        Movie(id, title, year, decode_genres(genres), box_office, imdb_id, tmdb_id),
+        Totals(decode_counts(distribution)),
+        None if won is None else bool(won),
+    )
+
+
+def has(connection: sqlite3.Connection, movie_id: str) -> bool:
+    query = "SELECT 1 FROM movie WHERE id = ? AND title IS NOT NULL"
+    return connection.execute(query, (movie_id,)).fetchone() is not None
+
+
+def write_movie(connection: sqlite3.Connection, movie: Movie) -> None:
+    row = (
+        movie.id,
+        movie.title,
+        titles.key(movie.title),
+        movie.year,
+        encode(movie.genres).decode(),
+        movie.box_office,
+        movie.imdb_id,
+        movie.tmdb_id,
+    )
+    ((no,),) = connection.execute(PUT, row).fetchall()
+    connection.execute("DELETE FROM movie_words WHERE rowid = ?", (no,))
+    connection.execute(
+        "INSERT INTO movie_words (rowid, words) VALUES (?, ?)",
+        (no, " ".join(titles.words(movie.title))),
+    )
+    connection.execute("DELETE FROM movie_genre WHERE no = ?", (no,))
+    connection.executemany(
+        "INSERT OR IGNORE INTO movie_genre VALUES (?, ?)",
+        [(genre.casefold(), no) for genre in movie.genres],
+    )
+
+
+def completed(known: Movie, other: Movie) -> Movie:
+    """``known``, with what it lacks taken from ``other``."""
+    return replace(
+        known,
+        year=other.year if known.year is None else known.year,
+        genres=known.genres or other.genres,
+        box_office=other.box_office if known.box_office is None else known.box_office,
+        imdb_id=known.imdb_id or other.imdb_id,
+        tmdb_id=other.tmdb_id if known.tmdb_id is None else known.tmdb_id,
+    )
+
+
+def match(connection: sqlite3.Connection, clue: Clue) -> str | None:
+    title_key = titles.key(clue.title) if clue.title else None
+    for where, values in (
+        ("id = ?", (clue.imdb_id,)),
+        ("imdb_id = ?", (clue.imdb_id,)),
+        ("tmdb_id = ?", (clue.tmdb_id,)),
+        ("title_key = ? AND year = ?", (title_key, clue.year)),
+    ):
+        if None in values:
+            continue
+        rows = connection.execute(
+            f"SELECT id FROM movie WHERE {where} AND title IS NOT NULL LIMIT 2", values
+        ).fetchall()
+        if len(rows) == 1:
+            return str(rows[0][0])
+    return None
+
+
+def revise(connection: sqlite3.Connection) -> None:
+    connection.execute("UPDATE revision SET number = number + 1")

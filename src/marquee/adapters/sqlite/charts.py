@@ -1,0 +1,73 @@
+"""The chart, read off its index."""
+
+import sqlite3
+from dataclasses import replace
+from typing import Any
+
+import msgspec
+
+from ...model import TOP_TEN, Chart, ChartQuery, Standing, VersionClock
+from .catalogue import select
+from .database import Database, now_us, read_prior
+
+encode = msgspec.json.Encoder().encode
+
+
+class SqliteCharts:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._clock = VersionClock(now_us)  # a clock set back must not make the ten look older
+
+    async def refresh(self) -> Chart:
+        chart, content, kept = await self._database.read(read_ten)
+        if content != kept:
+            chart = await self._database.write(keep_ten)
+        return replace(chart, refreshed_at=self._clock.next())
+
+    async def chart(self, query: ChartQuery) -> Chart:
+        return await self._database.read(lambda connection: read_chart(connection, query))
+
+
+def read_ten(connection: sqlite3.Connection) -> tuple[Chart, str, str | None]:
+    """The ten, its content as it is kept, and what is kept."""
+    chart = read_chart(connection, TOP_TEN)
+    kept = connection.execute("SELECT chart FROM top10_rated_movie").fetchone()
+    return chart, encode((chart.prior, chart.entries)).decode(), kept and kept[0]
+
+
+def keep_ten(connection: sqlite3.Connection) -> Chart:
+    chart, content, _ = read_ten(connection)
+    changed_at = now_us()
+    connection.execute("DELETE FROM top10_rated_movie")
+    connection.execute("INSERT INTO top10_rated_movie VALUES (?, ?)", (content, changed_at))
+    return replace(chart, changed_at=changed_at)
+
+
+def read_chart(connection: sqlite3.Connection, query: ChartQuery) -> Chart:
+    where: list[str] = ["title IS NOT NULL", "number > 0"]
+    values: list[Any] = []
+
+    def only(condition: str, value: str | int | None) -> None:
+        if value is not None:
+            where.append(condition)
+            values.append(value)
+
+    only("year >= ?", query.year_from)
+    only("year <= ?", query.year_to)
+    only("number >= ?", query.min_ratings if query.min_ratings > 1 else None)
+    only(
+        "no IN (SELECT no FROM movie_genre WHERE genre = ?)", query.genre and query.genre.casefold()
+    )
+    if query.won is not None:
+        only("(SELECT max(won) FROM nomination WHERE movie_id = movie.id) = ?", int(query.won))
+    rank = "mean" if query.by_mean else "rate"
+    entries: tuple[Standing, ...] = tuple(
+        select(
+            connection,
+            f"WHERE {' AND '.join(where)} "
+            f"ORDER BY {rank} DESC, box_office DESC, number DESC, id LIMIT ?",
+            (*values, query.limit),
+        )
+    )
+    row = connection.execute("SELECT changed_at FROM top10_rated_movie").fetchone()
+    return Chart(entries, row[0] if row else 0, now_us(), read_prior(connection))

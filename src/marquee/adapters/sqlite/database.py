@@ -1,0 +1,356 @@
+"""The file: one writer thread that commits what has gathered, and readers beside it.
+
+A write is a job, a function of the connection. While one commit is on its way to the disk the
+next jobs gather, and share the commit after it; each caller is answered when its own is durable.
+"""
+
+import asyncio
+import logging
+import secrets
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from importlib import resources
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, TypeVar
+
+from ...errors import MarqueeError, StoreAway, Unusable
+from ...model import Prior
+
+APPLICATION_ID = 0x4D525145  # "MRQE", in the file's header
+LARGEST_GROUP = 1000
+BUSY_SECONDS = 5.0
+CALL_SECONDS = 10.0
+PAGE = 1000
+"""Rows that a scan reads at a time: between pages nothing is held."""
+
+T = TypeVar("T")
+Job = Callable[[sqlite3.Connection], T]
+Act = Callable[[sqlite3.Connection], None]
+Waiting = tuple["asyncio.Future[Any]", Job[Any]]
+Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
+
+log = logging.getLogger(__name__)
+
+
+def now_us() -> int:
+    return time.time_ns() // 1000
+
+
+class Database:
+    """An open file; made by ``await Database.open(path)``."""
+
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+        self.path = path
+        self._loop = loop
+        self._jobs: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._unanswered: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._around: list[tuple[Act, Act]] = []
+        self._on_commit: list[Callable[[int], None]] = []
+        self._closed = False
+        self._connection = connect(path)
+        self._local = threading.local()
+        self._reading: list[sqlite3.Connection] = []
+        self._readers = ThreadPoolExecutor(2, "sqlite-reader", self._open_reader)
+        self._writer = threading.Thread(target=self._write_all, name="sqlite-writer", daemon=True)
+        self._writer.start()
+        self._sweep()
+
+    @classmethod
+    async def open(cls, path: Path, prior: Prior | None = None) -> "Database":
+        """Open, making or upgrading the schema. Raises ``Unusable``, with what to do about it.
+
+        ``prior``: taken where the file is new, by default 10 at 6.50; a file that was made with
+        another one is refused.
+        """
+        loop = asyncio.get_running_loop()
+        await loop.run_in_executor(None, prepare, path, prior)
+        return cls(path, loop)
+
+    def around(self, begin: Act, end: Act) -> None:
+        """Both run in the writer's thread, in each transaction: before its jobs and after them."""
+        self._around.append((begin, end))
+
+    def on_commit(self, act: Callable[[int], None]) -> None:
+        """``act`` runs in the event loop after each commit, with the number of its jobs."""
+        self._on_commit.append(act)
+
+    def write(self, job: Job[T]) -> "asyncio.Future[T]":
+        """Done when ``job``'s transaction is on the disk, with what it returned.
+
+        Where the file can't take it, or not within ``CALL_SECONDS``: ``StoreAway``. A job may be
+        run twice (never both times to an effect), so it keeps nothing but what it returns.
+        """
+        if self._closed:
+            raise StoreAway("The store is closing.")
+        answer: asyncio.Future[T] = self._loop.create_future()
+        self._unanswered.append((self._loop.time() + CALL_SECONDS, answer))
+        self._jobs.put((answer, job))
+        return answer
+
+    async def read(self, job: Job[T]) -> T:
+        """What ``job`` reads, as of one moment."""
+        if self._closed:
+            raise StoreAway("The store is closing.")
+        try:
+            async with asyncio.timeout(CALL_SECONDS):
+                return await self._loop.run_in_executor(self._readers, self._read, job)
+        except TimeoutError:
+            raise StoreAway("The store does not answer.") from None
+
+    async def probe(self) -> None:
+        """Raises ``StoreAway`` where a write can't begin."""
+        await self.write(lambda _: None)
+
+    async def recall(self, name: str) -> str | None:
+        """What was kept under a name; None where nothing was."""
+        query = "SELECT value FROM agreed WHERE name = ?"
+        row = await self.read(lambda connection: connection.execute(query, (name,)).fetchone())
+        return row[0] if row else None
+
+    async def remember(self, name: str, value: str) -> None:
+        query = "INSERT OR REPLACE INTO agreed VALUES (?, ?)"
+        await self.write(lambda connection: connection.execute(query, (name, value)))
+
+    async def close(self) -> None:
+        """Commit what was accepted, then let go of the file."""
+        if self._closed:
+            return
+        self._closed = True
+        self._jobs.put(None)
+        await self._loop.run_in_executor(None, self._writer.join)
+        await self._loop.run_in_executor(None, self._readers.shutdown)
+        for connection in (*self._reading, self._connection):  # the last one out folds the WAL
+            connection.close()
+
+    # ---- in the event loop
+
+    def _answer(self, outcomes: list[Outcome], size: int) -> None:
+        for answer, result, error in outcomes:
+            if answer.done():  # its caller went away, or waited too long
+                continue
+            if error is None:
+                answer.set_result(result)
+            else:
+                answer.set_exception(error)
+        unanswered = self._unanswered
+        while unanswered and unanswered[0][1].done():
+            unanswered.popleft()
+        if size:
+            for act in self._on_commit:
+                act(size)
+
+    def _sweep(self) -> None:
+        """Let nobody wait for ever where the disk has stopped answering."""
+        now = self._loop.time()
+        while self._unanswered and (self._unanswered[0][0] <= now or self._unanswered[0][1].done()):
+            _, answer = self._unanswered.popleft()
+            if not answer.done():
+                answer.set_exception(StoreAway("The store does not answer."))
+        if not self._closed:
+            self._loop.call_later(1, self._sweep)
+
+    # ---- in the writer's thread
+
+    def _write_all(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            group = [job]
+            last = False
+            try:
+                while len(group) < LARGEST_GROUP and not last:
+                    if (job := self._jobs.get_nowait()) is None:
+                        last = True
+                    else:
+                        group.append(job)
+            except Empty:
+                pass
+            outcomes, size = self._commit(group)
+            self._loop.call_soon_threadsafe(self._answer, outcomes, size)
+            if last:
+                return
+
+    def _commit(self, group: list[Waiting]) -> tuple[list[Outcome], int]:
+        """Run a group in one transaction. Where one of its jobs fails, each has one of its own."""
+        connection = self._connection
+        outcomes: list[Outcome] = []
+        try:
+            connection.execute("BEGIN IMMEDIATE")
+            for begin, _ in self._around:
+                begin(connection)
+            for answer, job in group:
+                outcomes.append((answer, job(connection), None))
+            for _, end in self._around:
+                end(connection)
+            connection.execute("COMMIT")
+        except BaseException as error:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+            if isinstance(error, sqlite3.Error):
+                away = as_away(error)
+                return [(answer, None, away) for answer, _ in group], 0
+            if len(group) == 1:
+                return [(group[0][0], None, error)], 0
+            alone = [self._commit([job]) for job in group]
+            return [outcomes[0] for outcomes, _ in alone], sum(size for _, size in alone)
+        return outcomes, len(group)
+
+    # ---- in a reader's thread
+
+    def _open_reader(self) -> None:
+        self._local.connection = connection = connect(self.path, read_only=True)
+        self._reading.append(connection)
+
+    def _read(self, job: Job[T]) -> T:
+        connection: sqlite3.Connection = self._local.connection
+        try:
+            connection.execute("BEGIN")
+            try:
+                return job(connection)
+            finally:
+                connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            raise as_away(error) from error
+
+
+def as_away(error: sqlite3.Error) -> MarqueeError:
+    """What SQLite can't do now, in our terms; its own words go to the log alone."""
+    name = getattr(error, "sqlite_errorname", "")
+    log.error("SQLite: %s (%s)", error, name)
+    if name.startswith("SQLITE_FULL"):
+        return StoreAway("The disk is full: nothing more can be kept.")
+    if name.startswith("SQLITE_READONLY"):
+        return StoreAway("The data folder can't be written.")
+    if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
+        return StoreAway("The database file is damaged.")
+    return StoreAway("The store can't be reached at present.")
+
+
+def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
+    # Opened for writing also to read: a reader of a WAL must be able to make its shared memory.
+    connection = sqlite3.connect(
+        path,
+        timeout=BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+        cached_statements=128,
+    )
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("PRAGMA journal_size_limit = 67108864")
+    connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    connection.execute(f"PRAGMA cache_size = {-2000 if read_only else -16000}")
+    if read_only:
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+# ---- the schema --------------------------------------------------------------------------------
+
+
+def steps() -> list[str]:
+    """The schema's numbered files, in order; a file's version is how many of them it has had."""
+    folder = resources.files(__package__) / "schema"
+    return [f.read_text() for f in sorted(folder.iterdir(), key=lambda f: f.name)]
+
+
+def prepare(path: Path, prior: Prior | None) -> None:
+    """Make or upgrade the file at ``path``. Safe to run twice, and by two at once."""
+    try:
+        connection = connect(path)
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+    try:
+        migrate(connection, path)
+        agree(connection, prior)
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+    finally:
+        connection.close()
+
+
+def migrate(connection: sqlite3.Connection, path: Path) -> None:
+    todo = steps()
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+        if tables and application != APPLICATION_ID:
+            raise Unusable(f"{path} is a database, but not one of Marquee's.")
+        if version > len(todo):
+            raise Unusable(
+                f"{path} was made by a newer Marquee (schema {version}, this one knows "
+                f"{len(todo)}): upgrade Marquee, or restore a backup of that time."
+            )
+        for number, step in enumerate(todo[version:], version + 1):
+            for statement in statements(step):
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute("COMMIT")
+    finally:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+
+
+def statements(script: str) -> list[str]:
+    """A script's statements one by one: ``executescript`` would commit what is under way."""
+    found, statement = [], ""
+    for line in script.splitlines(keepends=True):
+        statement += line
+        if sqlite3.complete_statement(statement):
+            found.append(statement)
+            statement = ""
+    return found
+
+
+def agree(connection: sqlite3.Connection, prior: Prior | None) -> None:
+    """Settle what all processes must agree on; what stands there is not changed."""
+    offered = {
+        "rater_key": secrets.token_bytes(32),
+        "prior_weight": (prior or Prior()).weight,
+        "prior_mean": (prior or Prior()).mean,
+    }
+    connection.executemany("INSERT OR IGNORE INTO agreed VALUES (?, ?)", offered.items())
+    stands = read_prior(connection)
+    if prior is not None and prior != stands:
+        raise Unusable(
+            f"The totals were made with the prior {describe(stands)}, and the settings say "
+            f"{describe(prior)}: run `marquee migrate` to change it, or take the setting away."
+        )
+
+
+def describe(prior: Prior) -> str:
+    return f"weight {prior.weight}, mean {prior.mean / 100:g}"
+
+
+def read_prior(connection: sqlite3.Connection) -> Prior:
+    return Prior(agreed(connection, "prior_weight"), agreed(connection, "prior_mean"))
+
+
+def agreed(connection: sqlite3.Connection, name: str) -> Any:
+    (value,) = connection.execute("SELECT value FROM agreed WHERE name = ?", (name,)).fetchone()
+    return value
+
+
+def unusable(path: Path, error: sqlite3.Error) -> Unusable:
+    name = getattr(error, "sqlite_errorname", "")
+    if name.startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT")):
+        return Unusable(f"{path} is damaged: restore a backup with `marquee restore`.")
+    if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
+        return Unusable(f"{path} can't be written: give this user the data folder, or another one.")
+    if name.startswith("SQLITE_FULL"):
+        return Unusable(f"The disk of {path} is full.")
+    return Unusable(f"{path} can't be used: {error}.")
+
+
+def read_position(connection: sqlite3.Connection, partition: int) -> int:
+    """Where the consumer of a partition stands; 0 at its beginning."""
+    row = connection.execute(
+        "SELECT position FROM position WHERE partition = ?", (partition,)
+    ).fetchone()
+    return row[0] if row else 0

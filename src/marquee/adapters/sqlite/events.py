@@ -1,0 +1,89 @@
+"""The outbox as event log: one partition, whose positions are the outbox's ids.
+
+A single writer commits ids in their order, so that a reader behind one id has seen all below it.
+"""
+
+import asyncio
+import sqlite3
+
+import msgspec
+
+from ...model import MAX_VERSION, REMOVED, RatingChanged, is_movie_id
+from ...ports import Batch, Poison
+from .database import Database, read_position
+
+PRUNE_EVERY = 5000
+"""Folded rows that may stand in the outbox: pruning them one by one would cost a commit each."""
+
+LOOK_EVERY = 0.2
+"""Seconds after which a reader looks by itself: another process may have written."""
+
+
+class SqliteOutbox:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._at: int | None = None
+        self._pruned = 0
+        self._written = asyncio.Event()
+        database.on_commit(lambda _: self._written.set())
+
+    async def poll(self, limit: int) -> Batch | None:
+        batch = await self._database.read(lambda connection: self._next(connection, limit))
+        if batch is None:
+            self._written.clear()
+            try:
+                await asyncio.wait_for(self._written.wait(), LOOK_EVERY)
+            except TimeoutError:
+                return None
+            batch = await self._database.read(lambda connection: self._next(connection, limit))
+        if batch is not None:
+            self._at = batch.end
+        return batch
+
+    async def seek(self, partition: int, position: int) -> None:
+        self._at = position
+
+    async def done(self, batch: Batch) -> None:
+        if batch.end < self._pruned + PRUNE_EVERY:
+            return
+        await self._database.write(
+            lambda connection: connection.execute("DELETE FROM outbox WHERE id <= ?", (batch.end,))
+        )
+        self._pruned = batch.end
+
+    async def behind(self) -> int:
+        def job(connection: sqlite3.Connection) -> int:
+            row = connection.execute("SELECT max(id) FROM outbox").fetchone()
+            return max(0, (row[0] or 0) - read_position(connection, 0))
+
+        return await self._database.read(job)
+
+    def _next(self, connection: sqlite3.Connection, limit: int) -> Batch | None:
+        start = read_position(connection, 0) if self._at is None else self._at
+        rows = connection.execute(
+            "SELECT id, movie_id, rater, version, value FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
+            (start, limit),
+        ).fetchall()
+        if not rows:
+            return None
+        events, poison = [], []
+        for _, *row in rows:
+            event = RatingChanged(*row)
+            if (error := fault(event)) is None:
+                events.append(event)
+            else:
+                poison.append(Poison(msgspec.json.encode(row), error))
+        return Batch(events, poison, start=start, end=rows[-1][0])
+
+
+def fault(event: RatingChanged) -> str | None:
+    """What makes a row no event; None where it is one."""
+    if not is_movie_id(event.movie_id):
+        return "the movie's id is none"
+    if len(event.rater) != 16:
+        return "the rater is not 16 bytes"
+    if not 1 <= event.value <= REMOVED:
+        return "the value is not 1-21"
+    if not 1 <= event.version <= MAX_VERSION:
+        return "the version is no time"
+    return None

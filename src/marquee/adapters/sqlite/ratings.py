@@ -1,0 +1,150 @@
+"""The rating store: a rating and its event in one transaction."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+
+from ...model import REMOVED, Erasure, Rating, VersionClock, rater_of
+from ...ports import Merged
+from .database import PAGE, Database, agreed, now_us
+
+WRITE = """
+    INSERT INTO rating (user_id, movie_id, value, version) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE
+    SET value = excluded.value, version = max(excluded.version, rating.version + 1)
+    RETURNING version"""
+SEND = "INSERT INTO outbox (movie_id, rater, version, value) VALUES (?, ?, ?, ?)"
+READ = "SELECT value, version FROM rating WHERE user_id = ? AND movie_id = ?"
+
+
+class SqliteRatings:
+    def __init__(self, database: Database, rater_key: bytes) -> None:
+        self._database = database
+        self._rater_key = rater_key
+        self._clock = VersionClock(now_us)  # belongs to the writer's thread
+        self._kept = 0
+        database.around(self._read_clock, self._keep_clock)
+
+    @classmethod
+    async def open(cls, database: Database) -> "SqliteRatings":
+        return cls(database, await database.read(lambda c: agreed(c, "rater_key")))
+
+    def rater(self, user_id: str) -> bytes:
+        return rater_of(self._rater_key, user_id)
+
+    async def write(self, user_id: str, movie_id: str, value: int) -> Rating:
+        rater = self.rater(user_id)
+        clock = self._clock
+
+        def job(connection: sqlite3.Connection) -> int:
+            version: int
+            (version,) = connection.execute(
+                WRITE, (user_id, movie_id, value, clock.next())
+            ).fetchone()
+            clock.seen(version)
+            connection.execute(SEND, (movie_id, rater, version, value))
+            return version
+
+        return Rating(user_id, movie_id, value, await self._database.write(job))
+
+    async def merge(self, ratings: Sequence[Rating]) -> Merged:
+        raters = {user_id: self.rater(user_id) for user_id in {r.user_id for r in ratings}}
+
+        def job(connection: sqlite3.Connection) -> Merged:
+            erased = {user: last_erasure(connection, rater) for user, rater in raters.items()}
+            added = replaced = 0
+            rows, events = [], []
+            fresh: dict[tuple[str, str], tuple[int, int]] = {}
+            for user_id, movie_id, value, version in ratings:
+                version = max(version, erased[user_id] + 1)
+                stored = fresh.get((user_id, movie_id))
+                if stored is None:
+                    row = connection.execute(READ, (user_id, movie_id)).fetchone()
+                    stored = (row[1], row[0]) if row else (0, REMOVED)
+                if (version, value) <= stored:
+                    continue
+                added += stored[1] == REMOVED and value != REMOVED
+                replaced += stored[1] != REMOVED
+                fresh[user_id, movie_id] = (version, value)
+                rows.append((user_id, movie_id, value, version))
+                events.append((movie_id, raters[user_id], version, value))
+                self._clock.seen(version)
+            connection.executemany("INSERT OR REPLACE INTO rating VALUES (?, ?, ?, ?)", rows)
+            connection.executemany(SEND, events)
+            return Merged(added, replaced, len(ratings) - added - replaced)
+
+        return await self._database.write(job)
+
+    async def read(self, user_id: str, movie_id: str) -> Rating | None:
+        row = await self._database.read(
+            lambda connection: connection.execute(READ, (user_id, movie_id)).fetchone()
+        )
+        if row is None or row[0] == REMOVED:
+            return None
+        return Rating(user_id, movie_id, *row)
+
+    async def page(self, user_id: str, after: str, limit: int) -> list[Rating]:
+        return await self._select("user_id = ? AND movie_id > ?", (user_id, after), limit)
+
+    async def pick(self, user_id: str, movie_ids: Sequence[str]) -> list[Rating]:
+        marks = ", ".join("?" * len(movie_ids))
+        where = f"user_id = ? AND movie_id IN ({marks})"
+        return await self._select(where, (user_id, *movie_ids), len(movie_ids))
+
+    async def scan(self, user_id: str | None = None) -> AsyncIterator[list[Rating]]:
+        after = (user_id or "", "")
+        while True:
+            if user_id is None:
+                page = await self._select("(user_id, movie_id) > (?, ?)", after, PAGE)
+            else:
+                page = await self._select("user_id = ? AND movie_id > ?", after, PAGE)
+            if not page:
+                return
+            yield page
+            after = page[-1][:2]
+
+    async def erase(self, user_id: str) -> Erasure:
+        rater = self.rater(user_id)
+        clock = self._clock
+
+        def job(connection: sqlite3.Connection) -> Erasure:
+            rows = connection.execute(
+                "SELECT movie_id, value, version FROM rating WHERE user_id = ?", (user_id,)
+            ).fetchall()
+            version = clock.next(max((row[2] for row in rows), default=0))
+            live = [
+                (movie, rater, version, REMOVED) for movie, value, _ in rows if value != REMOVED
+            ]
+            connection.executemany(SEND, live)
+            connection.execute("DELETE FROM rating WHERE user_id = ?", (user_id,))
+            receipt = Erasure(rater, version, len(live))
+            connection.execute("INSERT INTO erasure VALUES (?, ?, ?)", receipt)
+            return receipt
+
+        return await self._database.write(job)
+
+    async def _select(self, where: str, values: tuple[str, ...], limit: int) -> list[Rating]:
+        query = f"""
+            SELECT user_id, movie_id, value, version FROM rating
+            WHERE {where} AND value <> {REMOVED} ORDER BY user_id, movie_id LIMIT ?"""
+        return await self._database.read(
+            lambda connection: [Rating(*row) for row in connection.execute(query, (*values, limit))]
+        )
+
+    # The highest version is kept beside what bears it, and read anew in each transaction: neither a
+    # later start nor another process on the file goes below it, whatever their clocks say.
+
+    def _read_clock(self, connection: sqlite3.Connection) -> None:
+        (self._kept,) = connection.execute("SELECT last FROM clock").fetchone()
+        self._clock.seen(self._kept)
+
+    def _keep_clock(self, connection: sqlite3.Connection) -> None:
+        if self._clock.last > self._kept:
+            connection.execute("UPDATE clock SET last = ?", (self._clock.last,))
+
+
+def last_erasure(connection: sqlite3.Connection, rater: bytes) -> int:
+    """The version of a rater's last erasure; 0 where there was none."""
+    query = "SELECT coalesce(max(version), 0) FROM erasure WHERE rater = ?"
+    version: int
+    (version,) = connection.execute(query, (rater,)).fetchone()
+    return version

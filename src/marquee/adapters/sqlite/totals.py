@@ -1,0 +1,198 @@
+"""What was applied of each pair, each movie's totals, and the consumer's position beside them."""
+
+import sqlite3
+from collections.abc import AsyncIterator, Sequence
+from functools import partial
+from typing import Any
+
+import msgspec
+
+from ...errors import PositionMoved
+from ...model import (
+    PLAIN,
+    REMOVED,
+    Applied,
+    Delta,
+    Pair,
+    Prior,
+    Totals,
+    fold,
+    latest,
+    rate_tenths,
+)
+from ...ports import Batch, DeadLetter
+from .database import PAGE, Database, now_us, read_position, read_prior
+
+APPLIED = "SELECT version, value FROM applied WHERE movie_id = ? AND rater = ?"
+APPLY = "INSERT OR REPLACE INTO applied (version, value, movie_id, rater) VALUES (?, ?, ?, ?)"
+COUNTS = "SELECT distribution FROM movie WHERE id = ?"
+COUNT = """
+    INSERT INTO movie (id, distribution, number, total, rate, mean) VALUES (?, ?, ?, ?, ?, ?)
+    ON CONFLICT (id) DO UPDATE SET distribution = excluded.distribution, number = excluded.number,
+    total = excluded.total, rate = excluded.rate, mean = excluded.mean"""
+
+decode_counts = msgspec.json.Decoder(tuple[int, ...]).decode
+encode_counts = msgspec.json.Encoder().encode
+
+
+class SqliteTotals:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def fold(self, batch: Batch) -> int:
+        return await self._database.write(lambda connection: fold_batch(connection, batch))
+
+    async def position(self, partition: int) -> int:
+        return await self._database.read(lambda connection: read_position(connection, partition))
+
+    async def totals(self, movie_ids: Sequence[str]) -> list[Totals]:
+        return await self._database.read(
+            lambda connection: [read_totals(connection, movie_id) for movie_id in movie_ids]
+        )
+
+    async def applied(self, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
+        return await self._database.read(lambda connection: read_applied(connection, pairs))
+
+    async def scan_applied(
+        self, movie_id: str | None = None
+    ) -> AsyncIterator[list[tuple[Pair, Applied]]]:
+        after: Pair = (movie_id or "", b"")
+        among = "(movie_id, rater) > (?, ?)" if movie_id is None else "movie_id = ? AND rater > ?"
+        query = f"""
+            SELECT movie_id, rater, version, value FROM applied
+            WHERE {among} ORDER BY movie_id, rater LIMIT {PAGE}"""
+        while True:
+            rows = await self._database.read(partial(rows_of, query=query, values=after))
+            if not rows:
+                return
+            yield [((movie, rater), Applied(*change)) for movie, rater, *change in rows]
+            after = rows[-1][:2]
+
+    async def scan_totals(self) -> AsyncIterator[list[tuple[str, Totals, Totals]]]:
+        after: str | None = ""
+        while after is not None:
+            page, after = await self._database.read(partial(read_recounted, after=after))
+            yield page
+
+    async def recount(self, movie_id: str) -> bool:
+        def job(connection: sqlite3.Connection) -> bool:
+            counted = dict(recounts(connection, "movie_id = ?", (movie_id,))).get(
+                movie_id, Totals()
+            )
+            if counted == read_totals(connection, movie_id):
+                return False
+            write_totals(connection, [(movie_id, counted)])
+            return True
+
+        return await self._database.write(job)
+
+    async def dead_letters(self, after: int = 0, limit: int = 100) -> list[DeadLetter]:
+        query = "SELECT id, raw, error, died_at FROM dead_letter WHERE id > ? ORDER BY id LIMIT ?"
+        return await self._database.read(
+            lambda connection: [DeadLetter(*r) for r in connection.execute(query, (after, limit))]
+        )
+
+    async def bury(self, letter: DeadLetter, batch: Batch | None) -> None:
+        def job(connection: sqlite3.Connection) -> None:
+            if batch is not None:
+                fold_batch(connection, batch)
+            connection.execute("DELETE FROM dead_letter WHERE id = ?", (letter.id,))
+
+        await self._database.write(job)
+
+    async def count_dead_letters(self) -> int:
+        query = "SELECT count(*) FROM dead_letter"
+        return await self._database.read(lambda c: int(c.execute(query).fetchone()[0]))
+
+
+def fold_batch(connection: sqlite3.Connection, batch: Batch) -> int:
+    if batch.start is not None:
+        position = read_position(connection, batch.partition)
+        if position != batch.start:
+            raise PositionMoved(position)
+        connection.execute(
+            "INSERT OR REPLACE INTO position VALUES (?, ?)", (batch.partition, batch.end)
+        )
+    if batch.poison:
+        connection.executemany(
+            "INSERT INTO dead_letter (raw, error, died_at) VALUES (?, ?, ?)",
+            [(*poison, now_us()) for poison in batch.poison],
+        )
+    changes = latest(batch.events)
+    newer, deltas = fold(read_applied(connection, changes), changes)
+    connection.executemany(APPLY, [(*change, *pair) for pair, change in newer.items()])
+    write_totals(connection, plus(connection, deltas))
+    return len(deltas)
+
+
+def plus(connection: sqlite3.Connection, deltas: dict[str, Delta]) -> list[tuple[str, Totals]]:
+    return [(id, read_totals(connection, id).plus(delta)) for id, delta in deltas.items()]
+
+
+def read_applied(
+    connection: sqlite3.Connection, pairs: Sequence[Pair] | dict[Pair, Applied]
+) -> dict[Pair, Applied]:
+    found = {}
+    execute = connection.execute
+    for pair in pairs:
+        if row := execute(APPLIED, pair).fetchone():
+            found[pair] = Applied(*row)
+    return found
+
+
+def rows_of(connection: sqlite3.Connection, query: str, values: Pair) -> list[tuple[Any, ...]]:
+    return connection.execute(query, values).fetchall()
+
+
+def read_totals(connection: sqlite3.Connection, movie_id: str) -> Totals:
+    row = connection.execute(COUNTS, (movie_id,)).fetchone()
+    return Totals(decode_counts(row[0])) if row else Totals()
+
+
+def write_totals(connection: sqlite3.Connection, movies: Sequence[tuple[str, Totals]]) -> None:
+    prior = read_prior(connection)
+    connection.executemany(COUNT, [totals_row(*movie, prior) for movie in movies])
+
+
+def totals_row(movie_id: str, totals: Totals, prior: Prior) -> tuple[str | int | None, ...]:
+    number, total = totals.number, totals.total
+    return (
+        movie_id,
+        encode_counts(totals.counts).decode(),
+        number,
+        total,
+        rate_tenths(number, total, prior),
+        rate_tenths(number, total, PLAIN),
+    )
+
+
+def recounts(
+    connection: sqlite3.Connection, where: str, values: tuple[str, ...]
+) -> list[tuple[str, Totals]]:
+    """Totals from the applied rows, by movie id."""
+    counts: dict[str, list[int]] = {}
+    for movie_id, value, count in connection.execute(
+        f"SELECT movie_id, value, count(*) FROM applied WHERE {where} AND value <> {REMOVED} "
+        "GROUP BY movie_id, value",
+        values,
+    ):
+        counts.setdefault(movie_id, [0] * 20)[value - 1] = count
+    return [(movie_id, Totals(tuple(found))) for movie_id, found in counts.items()]
+
+
+def read_recounted(
+    connection: sqlite3.Connection, after: str
+) -> tuple[list[tuple[str, Totals, Totals]], str | None]:
+    """A page of movies behind ``after``, and the last one's id; None beside the last page."""
+    rows = connection.execute(
+        "SELECT id, distribution FROM movie WHERE id > ? ORDER BY id LIMIT ?", (after, PAGE)
+    ).fetchall()
+    stored = {movie_id: Totals(decode_counts(counts)) for movie_id, counts in rows}
+    last = rows[-1][0] if len(rows) == PAGE else None
+    if last is None:  # with it, all that was applied of movies that have no row at all
+        counted = dict(recounts(connection, "movie_id > ?", (after,)))
+    else:
+        counted = dict(recounts(connection, "movie_id > ? AND movie_id <= ?", (after, last)))
+    none = Totals()
+    page = [(id, stored.get(id, none), counted.get(id, none)) for id in sorted(stored | counted)]
+    return page, last
