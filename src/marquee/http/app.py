@@ -1,0 +1,86 @@
+"""The front door: precomputed answers first, then the route table."""
+
+import logging
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+from typing import Any
+
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
+
+from .calls import (
+    Endpoint,
+    Guard,
+    Resource,
+    failure,
+    request_id,
+    respond,
+)
+from .metrics import Metrics
+from .prepared import Ready
+from .problems import HttpError
+
+log = logging.getLogger("marquee.requests")
+
+
+class App:
+    """Marquee's HTTP calls as an ASGI application.
+
+    ``ready``: by path, the answers that are sent as they are.
+    """
+
+    def __init__(
+        self,
+        endpoints: Iterable[Endpoint],
+        ready: Mapping[str, Ready],
+        guard: Guard,
+        metrics: Metrics,
+    ) -> None:
+        self._ready = ready
+        self._guard = guard
+        self._metrics = metrics
+        self._requests = metrics.requests
+        by_path = sorted(endpoints, key=lambda endpoint: specificity(endpoint.path))
+        self._router = Router(
+            [
+                Route(path, Resource(path, list(calls), guard, self._observe))
+                for path, calls in groupby(by_path, key=lambda endpoint: endpoint.path)
+            ],
+            redirect_slashes=False,
+            default=self._unknown,
+        )
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return
+        ready = self._ready.get(scope["path"])
+        if ready is not None and not scope["query_string"] and scope["method"] in ("GET", "HEAD"):
+            start, body = ready(scope)
+            await send(start)
+            await send(body)
+            self._requests[scope["method"], scope["path"], start["status"]] += 1
+            return
+        await self._router(scope, receive, send)
+
+    async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope["marquee.id"] = request_id()
+        try:
+            await self._guard.admit_address(scope)
+            raise HttpError(404, "There is nothing at this path.")
+        except Exception as error:  # noqa: BLE001
+            status, headers, body = failure(error, scope)
+        await respond(scope, send, status, headers, body)
+        self._observe(scope, "unknown", status, 0.0)
+
+    def _observe(self, scope: Scope, route: str, status: int, seconds: float) -> None:
+        method = scope["method"]
+        self._metrics.observe(method, route, status, seconds)
+        log.info(
+            "request",
+            extra={"request": (method, route, status, seconds, scope["marquee.id"].decode())},
+        )
+
+
+def specificity(path: str) -> tuple[Any, ...]:
+    """Names before parameters: /movies/top10 is asked before /movies/{movieId}."""
+    return tuple((part.startswith("{"), part) for part in path.split("/"))

@@ -1,0 +1,349 @@
+"""A call of the contract, and how every one of them is answered: who asks, how often, is the
+question well put, the answer, its line in the log.
+"""
+
+import asyncio
+import itertools
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qsl
+
+import msgspec
+from starlette.types import Message, Receive, Scope, Send
+
+from ..errors import Invalid, MarqueeError, StoreAway
+from ..model import is_movie_id
+from ..ports import Quota, RateLimiter
+from .auth import Caller, Verifier, bearer
+from .limits import LimitExceeded, Network, client_address, tenfold
+from .problems import Header, HttpError, invalid, problem
+
+MAX_BODY = 64 * 1024
+BODY_SECONDS = 10.0
+MOST_PARAMETERS = 50
+
+log = logging.getLogger(__name__)
+
+JSON: Header = (b"content-type", b"application/json")
+encode = msgspec.json.Encoder().encode
+
+
+PROCESS = secrets.token_hex(4).encode()
+numbers = itertools.count(1)
+
+
+def request_id() -> bytes:
+    return b"%s-%x" % (PROCESS, next(numbers))
+
+
+class Nothing(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The query of a call that takes none."""
+
+
+class Answer(msgspec.Struct, frozen=True):
+    body: Any = None
+    """A struct, sent as JSON; bytes, sent as they are; an iterator of bytes, streamed."""
+    status: int = 200
+    headers: tuple[Header, ...] = ()
+
+
+class Call:
+    """What a handler sees of a request: everything is decoded and checked."""
+
+    __slots__ = ("body", "caller", "headers", "path", "query")
+
+    def __init__(self, path: Mapping[str, str], headers: list[Header]) -> None:
+        self.path = path
+        self.headers = headers
+        self.caller: Caller = NOBODY
+        self.query: Any = None
+        self.body: Any = None
+
+    @property
+    def movie_id(self) -> str:
+        return self.path["movieId"]
+
+    @property
+    def user_id(self) -> str:
+        return self.caller.user_id
+
+    def header(self, name: bytes) -> str | None:
+        """A header's value; of several, all of them, joined with commas. ``name`` in lower case."""
+        found = [value for key, value in self.headers if key == name]
+        return b",".join(found).decode("latin-1") if found else None
+
+
+NOBODY = Caller("", frozenset())
+
+
+@dataclass(frozen=True)
+class Endpoint:
+    """One row of the contract's tables. The OpenAPI document is made of these."""
+
+    method: str
+    path: str
+    handle: Callable[[Call], Awaitable[Answer]]
+    summary: str
+    tag: str
+    answers: Mapping[int, Any]
+    """Each status of success, and the type of its body (None: without one)."""
+    errors: tuple[int, ...] = ()
+    """The problems it answers with, but for those that any call may (429, 500, 503)."""
+    query: type = Nothing
+    body: Any = None
+    token: bool = False
+    scope: str | None = None
+    """The scope without which it is 403."""
+    writes_rating_of: Callable[[Call], str] | None = None
+    """Whose rating it writes: that user's own limit counts."""
+    media: tuple[str, ...] = ("application/json",)
+    limited: bool = True
+    example: Any = None
+    """A body that works as it stands on the demo catalogue."""
+    description: str = ""
+
+
+@dataclass
+class Guard:
+    """What stands before every call."""
+
+    verifier: Verifier
+    limiter: RateLimiter
+    quota: Quota | None
+    trusted: tuple[Network, ...] = ()
+    patience: "Patience" = field(default_factory=lambda: Patience())
+    tenfold: Quota | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.tenfold = tenfold(self.quota) if self.quota else None
+
+    async def take(self, policy: str, key: str, quota: Quota | None) -> None:
+        if quota is None:
+            return
+        allowance = await self.limiter.take(f"{policy}:{key}", quota)
+        if allowance.wait > 0:
+            raise LimitExceeded(policy, quota, allowance)
+
+    async def admit_address(self, scope: Scope) -> None:
+        if self.tenfold is None:
+            return
+        peer = scope["client"][0] if scope.get("client") else "unknown"
+        forwarded = ""
+        if self.trusted:
+            forwarded = ",".join(
+                value.decode("latin-1")
+                for name, value in scope["headers"]
+                if name == b"x-forwarded-for"
+            )
+        address = client_address(peer, forwarded, self.trusted)
+        await self.take("address", address, self.tenfold)
+
+    async def caller(self, call: Call) -> Caller:
+        token = bearer(call.header(b"authorization"))
+        known = self.verifier.cached(token)
+        return known if known is not None else await self.verifier.verify(token)
+
+
+Observe = Callable[[Scope, str, int, float], None]
+"""Told of each answer: the request, the template of its route, the status, the seconds."""
+
+
+class Resource:
+    """All calls of one path, as an ASGI application."""
+
+    def __init__(
+        self, path: str, endpoints: Iterable[Endpoint], guard: Guard, observe: Observe
+    ) -> None:
+        self._path = path
+        self._endpoints = {endpoint.method: endpoint for endpoint in endpoints}
+        if "GET" in self._endpoints:
+            self._endpoints["HEAD"] = self._endpoints["GET"]
+        self._allow = ", ".join(sorted(self._endpoints)).encode()
+        self._decoders = {
+            endpoint.method: msgspec.json.Decoder(endpoint.body)
+            for endpoint in self._endpoints.values()
+            if endpoint.body is not None
+        }
+        self._guard = guard
+        self._observe = observe
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
+        scope["marquee.id"] = request_id()
+        try:
+            answer = await self._answer(scope, receive)
+            status, headers, body = rendered(answer)
+        except Gone:
+            return
+        except Exception as error:  # noqa: BLE001 - the one place where everything has an answer
+            status, headers, body = failure(error, scope)
+        await respond(scope, send, status, headers, body)
+        self._observe(scope, self._path, status, time.perf_counter() - started)
+
+    async def _answer(self, scope: Scope, receive: Receive) -> Answer:
+        guard = self._guard
+        endpoint = self._endpoints.get(scope["method"])
+        if endpoint is None or endpoint.limited:
+            await guard.admit_address(scope)
+        if endpoint is None:
+            raise HttpError(405, f"Here one can {self._allow.decode()}.", [(b"allow", self._allow)])
+        call = Call(scope["path_params"], scope["headers"])
+        if endpoint.token:
+            call.caller = await guard.caller(call)
+            if endpoint.scope is not None and endpoint.scope not in call.caller.scopes:
+                raise HttpError(403, f"This needs a token with the scope {endpoint.scope}.")
+            if endpoint.writes_rating_of is None:
+                await guard.take("reads", call.user_id, guard.tenfold)
+        call.query = read_query(scope["query_string"], endpoint.query)
+        if "movieId" in call.path and not is_movie_id(call.movie_id):
+            raise Invalid("A movie's id is 1-20 letters, digits, _ and -.", "/movieId")
+        if endpoint.body is not None:
+            content_type = call.header(b"content-type")
+            if content_type is None or media_type(content_type) != "application/json":
+                raise HttpError(415, "The body must be application/json.")
+            body = await guard.patience.wait(read_body(call, receive))
+            try:
+                call.body = self._decoders[endpoint.method].decode(body)
+            except msgspec.MsgspecError as error:
+                raise invalid(error) from error
+            except (UnicodeDecodeError, RecursionError) as error:
+                raise Invalid("The body is no JSON in UTF-8.") from error
+        if endpoint.writes_rating_of is not None:
+            await guard.take("ratings", endpoint.writes_rating_of(call), guard.quota)
+        return await endpoint.handle(call)
+
+
+class Gone(Exception):
+    """The caller went away before its request was whole."""
+
+
+def failure(error: Exception, scope: Scope) -> tuple[int, list[Header], bytes]:
+    if isinstance(error, TimeoutError):
+        error = StoreAway("This took too long.")
+    elif not isinstance(error, MarqueeError):
+        log.error("a call failed", exc_info=error)
+    return problem(error, scope["path"])
+
+
+def rendered(answer: Answer) -> tuple[int, list[Header], bytes | AsyncIterator[bytes]]:
+    headers = list(answer.headers)
+    body = answer.body
+    if body is None:
+        return answer.status, headers, b""
+    if isinstance(body, msgspec.Struct):
+        body = encode(body)
+        headers.append(JSON)
+    if isinstance(body, bytes):
+        headers.append((b"content-length", b"%d" % len(body)))
+    return answer.status, headers, body
+
+
+async def respond(
+    scope: Scope,
+    send: Send,
+    status: int,
+    headers: list[Header],
+    body: bytes | AsyncIterator[bytes],
+) -> None:
+    headers.append((b"x-request-id", scope["marquee.id"]))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    if isinstance(body, bytes):
+        if scope["method"] == "HEAD":
+            body = b""
+        await send({"type": "http.response.body", "body": body})
+        return
+    if scope["method"] != "HEAD":
+        async for chunk in body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+    await send({"type": "http.response.body", "body": b""})
+
+
+def read_query(raw: bytes, into: type) -> Any:
+    """A query string as a struct. What is unknown, given twice or malformed is ``Invalid``."""
+    try:
+        pairs = parse_qsl(
+            raw.decode("ascii"),
+            keep_blank_values=True,
+            errors="strict",
+            max_num_fields=MOST_PARAMETERS,
+        )
+    except ValueError as error:
+        raise Invalid("The query is malformed.") from error
+    parameters = dict(pairs)
+    if len(parameters) < len(pairs):
+        raise Invalid("A query parameter is given twice.")
+    try:
+        return msgspec.convert(parameters, into, strict=False)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from error
+
+
+async def read_body(call: Call, receive: Receive) -> bytes:
+    length = call.header(b"content-length")
+    if length is not None and length.isdigit() and int(length[:20]) > MAX_BODY:
+        raise too_large()
+    message = await next_part(receive)
+    body: bytes = message.get("body", b"")
+    while message.get("more_body"):
+        if len(body) > MAX_BODY:
+            raise too_large()
+        message = await next_part(receive)
+        body += message.get("body", b"")
+    if len(body) > MAX_BODY:
+        raise too_large()
+    return body
+
+
+async def next_part(receive: Receive) -> Message:
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise Gone
+    return message
+
+
+class Patience:
+    """Ends the wait for bodies that do not come. One look a second at those that are awaited is
+    cheaper than a timer for each."""
+
+    def __init__(self, seconds: float = BODY_SECONDS) -> None:
+        self._seconds = seconds
+        self._waiting: dict[asyncio.Task[Any], float] = {}
+        self._ended: set[asyncio.Task[Any]] = set()
+
+    async def wait(self, coming: Awaitable[bytes]) -> bytes:
+        task = asyncio.current_task()
+        assert task is not None
+        self._waiting[task] = time.monotonic() + self._seconds
+        try:
+            return await coming
+        except asyncio.CancelledError:
+            if task not in self._ended:
+                raise
+            task.uncancel()
+            raise HttpError(408, "The body did not come.", [CLOSE]) from None
+        finally:
+            self._waiting.pop(task, None)
+            self._ended.discard(task)
+
+    async def run(self) -> None:
+        while True:
+            await asyncio.sleep(1)
+            now = time.monotonic()
+            for task in [task for task, end in self._waiting.items() if end < now]:
+                self._ended.add(task)
+                task.cancel()
+
+
+CLOSE: Header = (b"connection", b"close")
+
+
+def too_large() -> HttpError:
+    return HttpError(413, "The body is over 64 KiB.", [CLOSE])
+
+
+def media_type(content_type: str) -> str:
+    return content_type.partition(";")[0].strip().lower()

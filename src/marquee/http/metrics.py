@@ -1,0 +1,83 @@
+"""Figures in Prometheus form, each with the prefix ``marquee_``."""
+
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.registry import Collector
+
+disable_created_metrics()  # type: ignore[no-untyped-call]
+
+Figure = Callable[[], float]
+Route = tuple[str, str, int]
+"""Method, template of the route, status."""
+
+SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
+
+
+class Metrics:
+    """One process's figures. ``gauges``: name → (help, the figure as it stands when asked)."""
+
+    def __init__(self, gauges: Mapping[str, tuple[str, Figure]]) -> None:
+        self.registry = CollectorRegistry()
+        self.requests: defaultdict[Route, int] = defaultdict(int)
+        self._seconds = Histogram(
+            "marquee_request_seconds",
+            "Seconds from a request to its answer, by route; precomputed answers left out.",
+            ["method", "route"],
+            buckets=SECONDS,
+            registry=self.registry,
+        )
+        self.groups = Histogram(
+            "marquee_commit_group_size",
+            "Writes that shared one commit.",
+            buckets=SIZES,
+            registry=self.registry,
+        )
+        self.ratings = Counter(
+            "marquee_ratings_accepted", "Ratings acknowledged.", registry=self.registry
+        )
+        self.registry.register(Gauges(gauges))
+        self.registry.register(Requests(self.requests))
+        self._children: dict[tuple[str, str], Histogram] = {}
+
+    def observe(self, method: str, route: str, status: int, seconds: float) -> None:
+        self.requests[method, route, status] += 1
+        child = self._children.get((method, route))
+        if child is None:
+            child = self._children[method, route] = self._seconds.labels(method, route)
+        child.observe(seconds)
+
+    def exposition(self, accept: str | None) -> tuple[bytes, str]:
+        """All figures as text, and its media type."""
+        encoder, content_type = choose_encoder(accept or "")
+        return encoder(self.registry), content_type
+
+
+class Gauges(Collector):
+    def __init__(self, gauges: Mapping[str, tuple[str, Figure]]) -> None:
+        self._gauges = gauges
+
+    def collect(self) -> Iterable[Metric]:
+        for name, (text, figure) in self._gauges.items():
+            yield GaugeMetricFamily(f"marquee_{name}", text, value=figure())
+
+
+class Requests(Collector):
+    """Counted in a dict: a counter with a lock would cost a precomputed answer a tenth."""
+
+    def __init__(self, counts: Mapping[Route, int]) -> None:
+        self._counts = counts
+
+    def collect(self) -> Iterable[Metric]:
+        family = CounterMetricFamily(
+            "marquee_requests",
+            "Requests answered, by method, route and status.",
+            labels=["method", "route", "status"],
+        )
+        for (method, route, status), count in list(self._counts.items()):
+            family.add_metric([method, route, str(status)], count)
+        yield family

@@ -1,0 +1,144 @@
+"""The catalogue's calls: search, read, write."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, UnsetType
+
+from ..errors import Invalid
+from ..model import has_control
+from ..movies import Movies, new_id
+from ..toprated import TopRated
+from . import cursors
+from .calls import Answer, Call, Endpoint
+from .shapes import (
+    Asked,
+    Cursor,
+    Genre,
+    Limit,
+    MovieAnswer,
+    MovieList,
+    MovieRatings,
+    MovieWritten,
+    NewMovie,
+    Year,
+    movie_answer,
+    movie_of,
+    movie_ratings,
+)
+
+SCOPE = "movies:write"
+
+
+class Search(Asked, frozen=True):
+    query: Annotated[
+        str, Meta(max_length=200, description="Words of the title, or beginnings of them.")
+    ] = ""
+    genre: Genre | UnsetType = UNSET
+    year: Year | UnsetType = UNSET
+    cursor: Cursor | UnsetType = UNSET
+    limit: Limit = 50
+
+
+def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
+    async def search(call: Call) -> Answer:
+        query: Search = call.query
+        if has_control(query.query):
+            raise Invalid("Control characters are in no title.", "/query")
+        genre = None if query.genre is UNSET else query.genre
+        year = None if query.year is UNSET else query.year
+        question = f"movies {query.query!r} {genre!r} {year}"
+        begin = None if query.cursor is UNSET else cursors.after(query.cursor, question)
+        found, last = await movies.search(query.query.strip(), genre, year, begin, query.limit)
+        prior = toprated.prior
+        return Answer(
+            MovieList(
+                [movie_answer(standing, prior) for standing in found],
+                None if last is None else cursors.cursor(last, question),
+            )
+        )
+
+    async def read(call: Call) -> Answer:
+        return Answer(movie_answer(await movies.get(call.movie_id), toprated.prior))
+
+    async def ratings(call: Call) -> Answer:
+        return Answer(movie_ratings(await movies.get(call.movie_id), toprated.prior))
+
+    async def add(call: Call) -> Answer:
+        body: NewMovie = call.body
+        movie = movie_of(body, new_id(body.imdb_id) if body.id is UNSET else body.id)
+        await movies.add(movie)
+        standing = await movies.get(movie.id)
+        location = (b"location", f"/movies/{movie.id}".encode())
+        return Answer(movie_answer(standing, toprated.prior), 201, (location,))
+
+    async def put(call: Call) -> Answer:
+        added = await movies.put(movie_of(call.body, call.movie_id))
+        standing = await movies.get(call.movie_id)
+        return Answer(movie_answer(standing, toprated.prior), 201 if added else 200)
+
+    async def delete(call: Call) -> Answer:
+        await movies.delete(call.movie_id)
+        return Answer(status=204)
+
+    example = {"title": "The Third Man", "year": 1949, "genres": ["Film-Noir"], "boxOffice": 618173}
+    one = "/movies/{movieId}"
+    return [
+        Endpoint(
+            "GET",
+            "/movies",
+            search,
+            "Search and list movies, by title",
+            "movies",
+            {200: MovieList},
+            (400,),
+            query=Search,
+        ),
+        Endpoint(
+            "POST",
+            "/movies",
+            add,
+            "Add a movie",
+            "movies",
+            {201: MovieAnswer},
+            (400, 401, 403, 409, 413, 415),
+            body=NewMovie,
+            token=True,
+            scope=SCOPE,
+            example=example,
+        ),
+        Endpoint("GET", one, read, "Read a movie", "movies", {200: MovieAnswer}, (400, 404)),
+        Endpoint(
+            "PUT",
+            one,
+            put,
+            "Add or replace a movie",
+            "movies",
+            {200: MovieAnswer, 201: MovieAnswer},
+            (400, 401, 403, 413, 415),
+            body=MovieWritten,
+            token=True,
+            scope=SCOPE,
+            example=example,
+        ),
+        Endpoint(
+            "DELETE",
+            one,
+            delete,
+            "Take a movie out of the catalogue",
+            "movies",
+            {204: None},
+            (400, 401, 403, 404),
+            token=True,
+            scope=SCOPE,
+            description="It leaves the charts. Its ratings stay, and count again if it comes back.",
+        ),
+        Endpoint(
+            "GET",
+            "/movies/{movieId}/ratings",
+            ratings,
+            "Read how a movie's ratings are distributed",
+            "movies",
+            {200: MovieRatings},
+            (400, 404),
+        ),
+    ]

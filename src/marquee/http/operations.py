@@ -1,0 +1,122 @@
+"""For those who run it: health, metrics."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Literal
+
+from starlette.types import Scope
+
+from ..errors import StoreAway
+from .calls import JSON, Answer, Call, Endpoint, encode
+from .metrics import Metrics
+from .prepared import Messages, Prepared
+from .problems import Header
+from .shapes import Shape
+
+LIVE = "/health/live"
+READY = "/health/ready"
+PROBE_SECONDS = 2.0
+NOT_STORED: Header = (b"cache-control", b"no-store")
+
+Probe = Callable[[], Awaitable[None]]
+"""Raises ``StoreAway`` where the dependency is away."""
+
+
+class Live(Shape, frozen=True):
+    status: Literal["ok"] = "ok"
+
+
+class Dependency(Shape, frozen=True, omit_defaults=True):
+    state: Literal["up", "away"]
+    detail: str | None = None
+
+
+class Readiness(Shape, frozen=True):
+    """``degraded``: something is away, but a part of what this process does goes on."""
+
+    status: Literal["ok", "degraded", "unavailable"]
+    dependencies: dict[str, Dependency]
+
+
+class Health:
+    """The state of each dependency, looked at once a second, never in a request.
+
+    ``needs``: for each role of this process what it can't answer without.
+    """
+
+    def __init__(self, probes: Mapping[str, Probe], needs: Mapping[str, Sequence[str]]) -> None:
+        self._probes = probes
+        self._needs = needs
+        self._live = prepared(200, Live())
+        self._ready = prepared(503, Readiness("unavailable", {}))
+
+    def live(self, scope: Scope) -> Messages:
+        return self._live.answer(scope)
+
+    def ready(self, scope: Scope) -> Messages:
+        return self._ready.answer(scope)
+
+    async def step(self) -> None:
+        states = await asyncio.gather(*map(self._look, self._probes.values()))
+        found = dict(zip(self._probes, states, strict=True))
+        away = {name for name, state in found.items() if state.state == "away"}
+        able = any(away.isdisjoint(needs) for needs in self._needs.values()) or not self._needs
+        status: Literal["ok", "degraded", "unavailable"] = (
+            "ok" if not away else "degraded" if able else "unavailable"
+        )
+        self._ready = prepared(200 if able else 503, Readiness(status, found))
+
+    async def run(self) -> None:
+        while True:
+            await self.step()
+            await asyncio.sleep(1)
+
+    async def _look(self, probe: Probe) -> Dependency:
+        try:
+            async with asyncio.timeout(PROBE_SECONDS):
+                await probe()
+        except StoreAway as away:
+            return Dependency("away", str(away))
+        except TimeoutError:
+            return Dependency("away", "It does not answer.")
+        return Dependency("up")
+
+
+def prepared(status: int, shape: Shape) -> Prepared:
+    body = encode(shape)
+    return Prepared(status, [JSON, NOT_STORED, (b"content-length", b"%d" % len(body))], body)
+
+
+def endpoints(health: Health, metrics: Metrics) -> list[Endpoint]:
+    async def live(call: Call) -> Answer:
+        return Answer(Live())
+
+    async def ready(call: Call) -> Answer:
+        raise StoreAway("It was not looked at yet.")
+
+    async def scrape(call: Call) -> Answer:
+        body, content_type = metrics.exposition(call.header(b"accept"))
+        return Answer(body, headers=((b"content-type", content_type.encode()), NOT_STORED))
+
+    return [
+        Endpoint("GET", LIVE, live, "Whether it runs", "operations", {200: Live}, limited=False),
+        Endpoint(
+            "GET",
+            READY,
+            ready,
+            "Whether it can answer, and the state of what it depends on",
+            "operations",
+            {200: Readiness, 503: Readiness},
+            limited=False,
+        ),
+        Endpoint(
+            "GET",
+            "/metrics",
+            scrape,
+            "Metrics in Prometheus form",
+            "operations",
+            {200: str},
+            media=("text/plain",),
+            limited=False,
+        ),
+    ]

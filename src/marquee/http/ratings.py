@@ -1,0 +1,219 @@
+"""The rating calls: one's own, or by a trusted service for its users."""
+
+import csv
+import io
+from collections.abc import AsyncIterator, Callable
+from typing import Annotated
+
+from msgspec import UNSET, Meta, UnsetType
+
+from ..errors import Invalid
+from ..model import Rating, is_movie_id, is_user_id
+from ..ratings import Ratings
+from . import cursors
+from .calls import Answer, Call, Endpoint
+from .problems import HttpError
+from .shapes import (
+    Asked,
+    Cursor,
+    Erased,
+    Limit,
+    NewRating,
+    Rate,
+    RateAnswer,
+    RateList,
+    RatingAnswer,
+    half_points,
+    rate_answer,
+    time_of,
+)
+
+FOR_ANYONE = "ratings:write:any"
+CSV_COLUMNS = ("movieId", "userId", "rate", "ratedAt")
+PICKED = 250
+
+
+class MyRatings(Asked, frozen=True):
+    cursor: Cursor | UnsetType = UNSET
+    limit: Limit = 50
+    movie_ids: (
+        Annotated[
+            str,
+            Meta(
+                description=f"At most {PICKED} movie ids, separated by commas.",
+                examples=["tt0111161,tt0068646"],
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
+
+
+def endpoints(ratings: Ratings, accepted: Callable[[], None]) -> list[Endpoint]:
+    """``accepted`` is called at each rating that was acknowledged."""
+
+    async def rate(call: Call) -> Answer:
+        rating = await ratings.rate(call.user_id, call.movie_id, half_points(call.body.rate))
+        accepted()
+        return Answer(rate_answer(rating))
+
+    async def read(call: Call) -> Answer:
+        return Answer(rate_answer(await ratings.read(call.user_id, call.movie_id)))
+
+    async def remove(call: Call) -> Answer:
+        await ratings.remove(call.user_id, call.movie_id)
+        return Answer(status=204)
+
+    async def rate_for(call: Call) -> Answer:
+        body: NewRating = call.body
+        if body.user_id != call.user_id and FOR_ANYONE not in call.caller.scopes:
+            raise HttpError(403, f"To rate for others takes a token with the scope {FOR_ANYONE}.")
+        if not is_user_id(body.user_id):
+            raise Invalid("A user id is 1-128 characters, none of them control.", "/userId")
+        rating = await ratings.rate(body.user_id, call.movie_id, half_points(body.rating_score))
+        accepted()
+        answer = RatingAnswer(
+            rating.movie_id, rating.user_id, rating.value / 2, time_of(rating.version)
+        )
+        return Answer(answer, 201)
+
+    async def mine(call: Call) -> Answer:
+        query: MyRatings = call.query
+        picked = None if query.movie_ids is UNSET else movie_ids(query.movie_ids)
+        if prefers_csv(call.header(b"accept")):
+            pages = one(await ratings.pick(call.user_id, picked)) if picked is not None else None
+            lines = as_csv(pages or ratings.all_of(call.user_id))
+            return Answer(lines, headers=((b"content-type", b"text/csv; charset=utf-8"),))
+        question = f"my ratings {query.movie_ids}"
+        begin = "" if query.cursor is UNSET else cursors.after(query.cursor, question)
+        if picked is None:
+            found = await ratings.page(call.user_id, begin, query.limit + 1)
+        else:
+            found = await ratings.pick(call.user_id, [id for id in picked if id > begin])
+        page = found[: query.limit]
+        more = len(found) > len(page)
+        next_cursor = cursors.cursor(page[-1].movie_id, question) if more else None
+        return Answer(RateList([rate_answer(rating) for rating in page], next_cursor))
+
+    async def erase(call: Call) -> Answer:
+        erasure = await ratings.erase(call.user_id)
+        return Answer(Erased(erasure.ratings), 202)
+
+    own = "/movies/{movieId}/users/rate"
+    return [
+        Endpoint(
+            "POST",
+            own,
+            rate,
+            "Rate a movie, or change the rating",
+            "ratings",
+            {200: RateAnswer},
+            (400, 401, 404, 413, 415),
+            body=Rate,
+            token=True,
+            writes_rating_of=lambda call: call.user_id,
+            example={"rate": 9},
+            description="One rating per user and movie: the last one stands, however often sent.",
+        ),
+        Endpoint(
+            "GET",
+            own,
+            read,
+            "Read one's rating of a movie",
+            "ratings",
+            {200: RateAnswer},
+            (400, 401, 404),
+            token=True,
+        ),
+        Endpoint(
+            "DELETE",
+            own,
+            remove,
+            "Take one's rating back",
+            "ratings",
+            {204: None},
+            (400, 401),
+            token=True,
+            writes_rating_of=lambda call: call.user_id,
+        ),
+        Endpoint(
+            "POST",
+            "/movies/{movieId}/ratings",
+            rate_for,
+            "Rate a movie for a user",
+            "ratings",
+            {201: RatingAnswer},
+            (400, 401, 403, 404, 413, 415),
+            body=NewRating,
+            token=True,
+            writes_rating_of=lambda call: (
+                call.body.user_id if FOR_ANYONE in call.caller.scopes else call.user_id
+            ),
+            example={"userId": "alice", "ratingScore": 9},
+            description="`userId` is the token's `sub`, or anyone with the scope "
+            f"`{FOR_ANYONE}`: a trusted service that acts for its users.",
+        ),
+        Endpoint(
+            "GET",
+            "/users/me/ratings",
+            mine,
+            "List one's ratings, by movie id",
+            "ratings",
+            {200: RateList},
+            (400, 401),
+            query=MyRatings,
+            token=True,
+            media=("application/json", "text/csv"),
+            description="With `Accept: text/csv` all of them, streamed.",
+        ),
+        Endpoint(
+            "DELETE",
+            "/users/me/ratings",
+            erase,
+            "Erase all of one's ratings, everywhere",
+            "ratings",
+            {202: Erased},
+            (401,),
+            token=True,
+            writes_rating_of=lambda call: call.user_id,
+        ),
+    ]
+
+
+def movie_ids(text: str) -> list[str]:
+    """The ids of a comma-separated list, each once, in order. Raises ``Invalid``."""
+    found = sorted(set(text.split(",")))
+    if len(found) > PICKED or not all(map(is_movie_id, found)):
+        raise Invalid(f"These must be 1-{PICKED} movie ids, separated by commas.", "/movieIds")
+    return found
+
+
+def prefers_csv(accept: str | None) -> bool:
+    """Whether CSV is asked for by name, at least as much as JSON (RFC 9110, 12.5.1)."""
+    wanted = {"text/csv": 0.0, "application/json": 0.0}
+    for entry in (accept or "").lower().split(","):
+        media, *parameters = (part.strip() for part in entry.split(";"))
+        if media in wanted:
+            weight = next((p[2:] for p in parameters if p.startswith("q=")), "1")
+            try:
+                wanted[media] = float(weight)
+            except ValueError:
+                wanted[media] = 0.0
+    return wanted["text/csv"] > 0 and wanted["text/csv"] >= wanted["application/json"]
+
+
+async def one(page: list[Rating]) -> AsyncIterator[list[Rating]]:
+    yield page
+
+
+async def as_csv(pages: AsyncIterator[list[Rating]]) -> AsyncIterator[bytes]:
+    yield csv_lines([CSV_COLUMNS])
+    async for page in pages:
+        yield csv_lines(
+            [(r.movie_id, r.user_id, f"{r.value / 2:g}", time_of(r.version)) for r in page]
+        )
+
+
+def csv_lines(rows: list[tuple[str, ...]]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text).writerows(rows)
+    return text.getvalue().encode()

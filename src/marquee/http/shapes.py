@@ -1,0 +1,273 @@
+"""The shapes of the wire: JSON in camelCase, as the contract writes it."""
+
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from ..model import (
+    Chart,
+    Movie,
+    Nomination,
+    Prior,
+    Rating,
+    Standing,
+    mean_rating,
+    rate_tenths,
+)
+
+
+class Shape(msgspec.Struct, frozen=True, rename="camel"):
+    """What we answer."""
+
+
+class Asked(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
+    """What we are asked: a body or a query. What it does not name is an error."""
+
+
+def time_of(version: int) -> str:
+    """Microseconds since 1970 in RFC 3339."""
+    return f"{datetime.fromtimestamp(version / 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}.{version % 1_000_000:06d}Z"
+
+
+MovieId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,20}$", examples=["tt0111161"])]
+Score = Annotated[float, Meta(ge=0.5, le=10, multiple_of=0.5, examples=[9])]
+Year = Annotated[int, Meta(ge=1870, le=2100)]
+Title = Annotated[str, Meta(min_length=1, max_length=500)]
+Genre = Annotated[str, Meta(min_length=1, max_length=50)]
+BoxOffice = Annotated[int, Meta(ge=0, le=2**53)]
+ImdbId = Annotated[str, Meta(pattern=r"^tt[0-9]{1,10}$", examples=["tt0111161"])]
+TmdbId = Annotated[int, Meta(ge=1, le=2**53)]
+Limit = Annotated[int, Meta(ge=1, le=250)]
+Cursor = Annotated[str, Meta(min_length=1, max_length=4000)]
+Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+# ---- movies and charts -------------------------------------------------------------------------
+
+
+class MovieEntry(Shape, frozen=True):
+    """A movie on a chart. ``rate`` is what the chart is ordered by, in tenths of a point."""
+
+    rank: int
+    id: str
+    title: str
+    year: int | None
+    rate: float
+    average_rating: float
+    weighted_rating: float
+    number_of_ratings: int
+    total_rating_score: float
+    box_office: int | None
+
+
+class ChartList(Shape, frozen=True):
+    updated_at: Time
+    result: list[MovieEntry]
+
+
+class MovieAnswer(Shape, frozen=True):
+    """A movie with what its ratings say: null where nobody rated it."""
+
+    id: str
+    title: str
+    year: int | None
+    rate: float | None
+    average_rating: float | None
+    weighted_rating: float | None
+    number_of_ratings: int
+    total_rating_score: float
+    box_office: int | None
+    genres: tuple[str, ...]
+    imdb_id: str | None
+    tmdb_id: int | None
+    best_picture: Literal["nominated", "won"] | None
+
+
+class MovieList(Shape, frozen=True):
+    result: list[MovieAnswer]
+    next_cursor: str | None
+
+
+class ScoreCount(Shape, frozen=True):
+    score: float
+    count: int
+
+
+class MovieRatings(Shape, frozen=True):
+    movie_id: str
+    average_rating: float | None
+    weighted_rating: float | None
+    number_of_ratings: int
+    total_rating_score: float
+    distribution: list[ScoreCount]
+
+
+class MovieWritten(Asked, frozen=True):
+    """What may be written of a movie."""
+
+    title: Title
+    year: Year | None = None
+    genres: Annotated[list[Genre], Meta(max_length=20)] = []
+    box_office: BoxOffice | None = None
+    imdb_id: ImdbId | None = None
+    tmdb_id: TmdbId | None = None
+
+
+class NewMovie(MovieWritten, frozen=True):
+    """``id``: by default its IMDb id, else one is made."""
+
+    id: MovieId | UnsetType = UNSET
+
+
+# ---- ratings -----------------------------------------------------------------------------------
+
+
+class Rate(Asked, frozen=True):
+    rate: Score
+
+
+class RateAnswer(Shape, frozen=True):
+    movie_id: str
+    user_id: str
+    rate: float
+    rated_at: Time
+
+
+class RateList(Shape, frozen=True):
+    result: list[RateAnswer]
+    next_cursor: str | None
+
+
+class NewRating(Asked, frozen=True):
+    user_id: Annotated[str, Meta(min_length=1, max_length=128)]
+    rating_score: Score
+
+
+class RatingAnswer(Shape, frozen=True):
+    movie_id: str
+    user_id: str
+    rating_score: float
+    rated_at: Time
+
+
+class Erased(Shape, frozen=True):
+    erased: int
+
+
+# ---- Best Picture ------------------------------------------------------------------------------
+
+
+class NominationAnswer(Shape, frozen=True):
+    movie_id: str | None
+    title: str
+    year: int
+    year_label: str
+    ceremony: int
+    won: bool
+    additional_info: str
+
+
+class BestPicture(Shape, frozen=True):
+    title: str
+    won: bool
+    result: list[NominationAnswer]
+
+
+class NominationList(Shape, frozen=True):
+    result: list[NominationAnswer]
+    next_cursor: str | None
+
+
+# ---- from the model ----------------------------------------------------------------------------
+
+
+def half_points(score: float) -> int:
+    return int(score * 2)
+
+
+def tenths(rate: int | None) -> float | None:
+    return None if rate is None else rate / 10
+
+
+def figures(standing: Standing, prior: Prior) -> dict[str, Any]:
+    number, total = standing.totals.number, standing.totals.total
+    return {
+        "average_rating": mean_rating(number, total),
+        "weighted_rating": mean_rating(number, total, prior),
+        "number_of_ratings": number,
+        "total_rating_score": total / 2,
+    }
+
+
+def chart_list(chart: Chart, *, by_mean: bool = False) -> ChartList:
+    ranked_by = Prior(weight=0) if by_mean else chart.prior
+    return ChartList(
+        time_of(chart.changed_at),
+        [
+            MovieEntry(
+                rank=rank,
+                id=standing.movie.id,
+                title=standing.movie.title,
+                year=standing.movie.year,
+                rate=(rate_tenths(standing.totals.number, standing.totals.total, ranked_by) or 0)
+                / 10,
+                box_office=standing.movie.box_office,
+                **figures(standing, chart.prior),
+            )
+            for rank, standing in enumerate(chart.entries, 1)
+        ],
+    )
+
+
+def movie_answer(standing: Standing, prior: Prior) -> MovieAnswer:
+    movie, totals, won = standing
+    return MovieAnswer(
+        id=movie.id,
+        title=movie.title,
+        year=movie.year,
+        rate=tenths(rate_tenths(totals.number, totals.total, prior)),
+        box_office=movie.box_office,
+        genres=movie.genres,
+        imdb_id=movie.imdb_id,
+        tmdb_id=movie.tmdb_id,
+        best_picture=None if won is None else "won" if won else "nominated",
+        **figures(standing, prior),
+    )
+
+
+def movie_ratings(standing: Standing, prior: Prior) -> MovieRatings:
+    counts = enumerate(standing.totals.counts, 1)
+    return MovieRatings(
+        movie_id=standing.movie.id,
+        distribution=[ScoreCount(value / 2, count) for value, count in counts],
+        **figures(standing, prior),
+    )
+
+
+def movie_of(written: MovieWritten, movie_id: str) -> Movie:
+    return Movie(
+        movie_id,
+        written.title,
+        written.year,
+        tuple(written.genres),
+        written.box_office,
+        written.imdb_id,
+        written.tmdb_id,
+    )
+
+
+def rate_answer(rating: Rating) -> RateAnswer:
+    return RateAnswer(rating.movie_id, rating.user_id, rating.value / 2, time_of(rating.version))
+
+
+def nomination_answer(nomination: Nomination) -> NominationAnswer:
+    return NominationAnswer(
+        movie_id=nomination.movie_id,
+        title=nomination.title,
+        year=nomination.year,
+        year_label=nomination.year_label,
+        ceremony=nomination.ceremony,
+        won=nomination.won,
+        additional_info=nomination.additional_info,
+    )
