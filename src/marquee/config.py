@@ -1,0 +1,186 @@
+"""Settings: each with a name, a default and a help line; from flags, then the environment, then a
+TOML file, then the defaults."""
+
+import difflib
+import tomllib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from .errors import Unusable
+from .model import Prior
+
+PREFIX = "MARQUEE_"
+
+
+class Malformed(ValueError):
+    """Says what a value should have been."""
+
+
+def whole(least: int, most: int) -> Callable[[str], int]:
+    def parse(text: str) -> int:
+        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+            raise Malformed(f"a whole number from {least} to {most}")
+        return int(text)
+
+    return parse
+
+
+def number(least: float, most: float) -> Callable[[str], float]:
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = -1.0
+        if not least <= value <= most:
+            raise Malformed(f"a number from {least:g} to {most:g}")
+        return value
+
+    return parse
+
+
+def one_of(*choices: str) -> Callable[[str], str]:
+    def parse(text: str) -> str:
+        if text not in choices:
+            raise Malformed(f"one of {', '.join(choices)}")
+        return text
+
+    return parse
+
+
+def words(text: str) -> tuple[str, ...]:
+    return tuple(text.replace(",", " ").split())
+
+
+@dataclass(frozen=True)
+class Setting:
+    name: str
+    default: str
+    help: str
+    parse: Callable[[str], Any] = str
+
+    @property
+    def variable(self) -> str:
+        return PREFIX + self.name.upper()
+
+
+SETTINGS = (
+    Setting("data", "./marquee-data", "the data folder of the embedded stores, and of our own keys", Path),
+    Setting("host", "127.0.0.1", "the address that HTTP is served at"),
+    Setting("port", "8080", "the port that HTTP is served at; 0 picks a free one", whole(0, 65535)),
+    Setting("workers", "1", "HTTP processes; above 1 needs stores on servers", whole(1, 256)),
+    Setting("ratings_url", "", "the rating store: sqlite:///FILE; by default in the data folder"),
+    Setting("events_url", "outbox:", "the event log: outbox: is the rating store's own"),
+    Setting("movies_url", "", "totals and catalogue: sqlite:///FILE; by default the rating store's file"),
+    Setting("cache_url", "memory:", "the ten between processes, and the rate limits: memory:"),
+    Setting("jwks", "", "the keys of tokens: a JWKS file or URL; by default our own key pair"),
+    Setting("issuer", "marquee", "the issuer (iss) that tokens must have"),
+    Setting("audience", "marquee", "the audience (aud) that tokens must have"),
+    Setting("prior_weight", "", "how many ratings of the prior mean each movie begins with: 0 is the plain mean; 10 unless set at the first start", whole(0, 1_000_000)),
+    Setting("prior_mean", "", "the prior mean, in points, to hundredths; 6.5 unless set at the first start", number(0.5, 10)),
+    Setting("refresh_seconds", "1", "the least time between two refreshes of the ten", number(0.05, 3)),
+    Setting("rate_limit", "60/minute", "writes of one user: N/second, minute, hour or day, or off; reads and each client address get ten times as much"),
+    Setting("trusted_proxies", "", "addresses or networks of proxies whose X-Forwarded-For counts", words),
+    Setting("cors_origins", "", "origins whose pages may call us, or *; none by default", words),
+    Setting("log_format", "auto", "auto (human-readable on a terminal, else JSON), console or json", one_of("auto", "console", "json")),
+    Setting("log_level", "info", "debug, info, warning or error", one_of("debug", "info", "warning", "error")),
+)  # fmt: skip
+BY_NAME = {setting.name: setting for setting in SETTINGS}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Every setting's text, and where it comes from; parsed when it is asked for."""
+
+    texts: Mapping[str, str]
+    sources: Mapping[str, str]
+    warnings: tuple[str, ...] = ()
+
+    def __getitem__(self, name: str) -> Any:
+        return BY_NAME[name].parse(self.texts[name])
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in BY_NAME:
+            raise AttributeError(name)
+        return self[name]
+
+    @property
+    def prior(self) -> Prior | None:
+        """The prior as set; None where nothing says."""
+        if not self.texts["prior_weight"] and not self.texts["prior_mean"]:
+            return None
+        default = Prior()
+        weight = self["prior_weight"] if self.texts["prior_weight"] else default.weight
+        mean = round(100 * self["prior_mean"]) if self.texts["prior_mean"] else default.mean
+        return Prior(weight, mean)
+
+    def shown(self, name: str) -> str:
+        """The text, without a password that a URL may hold."""
+        text = self.texts[name]
+        if "://" in text:
+            for url in text.split():
+                if password := urlsplit(url).password:
+                    text = text.replace(f":{password}@", ":***@")
+        return text
+
+
+def load(
+    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None = None
+) -> Settings:
+    """Gather the settings. A flag that is None was not given. Raises ``Unusable``."""
+    warnings = [
+        f"{name} is no setting of Marquee's{nearest(name, [s.variable for s in SETTINGS])}"
+        for name in sorted(environ)
+        if name.startswith(PREFIX) and not known(name)
+    ]
+    written = read_file(file) if file else {}
+    texts, sources = {}, {}
+    for setting in SETTINGS:
+        layers = (
+            ("flag", flags.get(setting.name)),
+            (setting.variable, environ.get(setting.variable)),
+            (str(file), written.get(setting.name)),
+            ("default", setting.default),
+        )
+        source, value = next(
+            (s, v) for s, v in layers if (v is not None and v != "") or s == "default"
+        )
+        texts[setting.name], sources[setting.name] = str(value), source
+        if texts[setting.name]:
+            try:
+                setting.parse(texts[setting.name])
+            except Malformed as expected:
+                raise Unusable(
+                    f"{setting.name} ({source}) must be {expected}, and is {value!r}."
+                ) from None
+    return Settings(texts, sources, tuple(warnings))
+
+
+def known(variable: str) -> bool:
+    # What the tests and the image set for themselves is none of the program's concern.
+    name = variable.removeprefix(PREFIX).lower()
+    return name in BY_NAME or name == "config" or name.startswith(("test_", "fuzz_"))
+
+
+def read_file(file: Path) -> dict[str, Any]:
+    try:
+        written = tomllib.loads(file.read_text())
+    except OSError as error:
+        raise Unusable(f"The settings in {file} can't be read: {error.strerror}.") from error
+    except ValueError as error:
+        raise Unusable(f"{file} is no TOML: {error}.") from error
+    for name, value in written.items():
+        if name not in BY_NAME:
+            raise Unusable(f"{name!r} in {file} is no setting{nearest(name, list(BY_NAME))}")
+        if isinstance(value, list):
+            written[name] = " ".join(map(str, value))
+        elif isinstance(value, dict):
+            raise Unusable(f"{name!r} in {file} must be a value, not a table.")
+    return written
+
+
+def nearest(name: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(name, names, 1)
+    return f": did you mean {close[0]}?" if close else "."

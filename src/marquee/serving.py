@@ -1,0 +1,103 @@
+"""One process from its start to its stop."""
+
+import fcntl
+import logging
+import sys
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+
+from .config import Settings
+from .errors import Unusable
+from .http.server import Server
+from .wiring import Marquee, open_stores, own_keys
+
+DEMO = "demo"
+"""Under this name the stores remember whether a first start loaded the demo."""
+
+log = logging.getLogger(__name__)
+
+
+@contextmanager
+def held(data: Path) -> Iterator[None]:
+    """Hold the data folder: a second process that serves from it is refused (``Unusable``)."""
+    try:
+        data.mkdir(parents=True, exist_ok=True)
+        file = (data / "serve.lock").open("a")
+    except OSError as error:
+        raise Unusable(
+            f"The data folder {data} can't be written ({error.strerror}): give it to this user, "
+            "or name another one with --data."
+        ) from error
+    with file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise Unusable(f"Another `marquee serve` runs on the data folder {data}.") from None
+        yield
+
+
+async def serve(settings: Settings, roles: Sequence[str], *, with_demo: bool) -> None:
+    """Serve until SIGTERM or SIGINT; what was accepted by then is answered."""
+    async with running(settings, roles, with_demo=with_demo) as (marquee, first):
+        host = settings["host"]
+
+        def listening(port: int) -> None:
+            announce(settings, marquee, f"http://{address(host)}:{port}", first=first)
+
+        server = Server(marquee.app(), host, settings["port"], listening)
+        await server.serve()
+        if not server.started:
+            raise Unusable(f"Nothing can be served at {address(host)}:{settings['port']}.")
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, roles: Sequence[str], *, with_demo: bool
+) -> AsyncIterator[tuple[Marquee, bool]]:
+    """All of a process but its port, and whether this is the first start on its stores."""
+    with held(settings["data"]):
+        async with open_stores(settings) as stores:
+            first = await stores.recall(DEMO) is None
+            marquee = Marquee(settings, stores, roles)
+            if first:
+                if with_demo:
+                    from . import demo
+
+                    await demo.load(stores.ratings, stores.catalogue)
+                    await marquee.aggregator.drain()
+                await stores.remember(DEMO, "loaded" if with_demo else "declined")
+            await marquee.start()
+            try:
+                yield marquee, first
+            finally:
+                await marquee.stop()
+
+
+def announce(settings: Settings, marquee: Marquee, url: str, *, first: bool) -> None:
+    """Tell people where to look. A token only to those who see a terminal, or a first start."""
+    if not first and not sys.stdout.isatty():
+        log.info("serving at %s", url)
+        return
+    lines = [f"Marquee serves at {url}", "", f"  the ten        {url}/movies/top10"]
+    lines += [f"  all its calls  {url}/docs"]
+    ten = marquee.toprated.ten
+    if not settings["jwks"] and ten is not None and ten.entries:
+        token = own_keys(settings).sign("you", (), 3600, settings["issuer"], settings["audience"])
+        movie = ten.entries[-1].movie
+        lines += [
+            "",
+            f"Rate {movie.title}, and see the ten follow (the token is good for an hour):",
+            "",
+            f"  curl -X POST {url}/movies/{movie.id}/users/rate -H 'Content-Type: application/json'"
+            f" -H 'Authorization: Bearer {token}' -d '{{\"rate\": 10}}'",
+        ]
+    if first and ten is not None and ten.entries:
+        from .demo import LABEL
+
+        lines += ["", LABEL]
+    print("\n".join(lines), flush=True)  # noqa: T201
+
+
+def address(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
