@@ -1,0 +1,210 @@
+"""The one way in: rows from any source, chunk after chunk, through the ports into the stores."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import islice
+from typing import Protocol
+
+from ..model import Movie, Nomination, Rating
+from ..ports import Clue, Merged
+from ..titles import key
+from .matching import CatalogueSink, Matcher, completed
+from .reading import Reading
+from .rows import Asked, MovieRow, NominationRow, RatingRow, Row, RowError, Skipped, shown
+
+CHUNK = 5000
+"""Rows that are read, then committed, at a time: what an interruption loses at most."""
+
+NO_SUCH_MOVIE = "no such movie in the catalogue"
+SAID_AGAIN = "said again in the same file"
+NOTHING = Merged()
+
+Progress = Callable[[int, int, int], None]
+"""Called with the bytes read, the bytes to be read, and the rows read."""
+
+Detail = Callable[[str, int, str], None]
+"""Called with file, line and reason for each row that was left out though it held something."""
+
+
+class RatingSink(Protocol):
+    """What an import needs of a ``RatingStore``."""
+
+    async def merge(self, ratings: Sequence[Rating], /) -> Merged: ...
+
+
+@dataclass
+class Report:
+    """What became of each row: read = ratings + movies + nominations + left out.
+
+    ``files``: each file that was read, and as what. ``without_movie``: nominations of which the
+    catalogue does not have the movie (yet).
+    """
+
+    files: list[tuple[str, str]] = field(default_factory=list)
+    read: int = 0
+    ratings: Merged = NOTHING
+    movies: Merged = NOTHING
+    nominations: Merged = NOTHING
+    without_movie: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def added(self) -> int:
+        return self.ratings.added + self.movies.added + self.nominations.added
+
+    @property
+    def replaced(self) -> int:
+        return self.ratings.replaced + self.movies.replaced + self.nominations.replaced
+
+    def lines(self) -> list[str]:
+        """The report for people, a line each."""
+        lines = [f"{name}: read as {source}" for name, source in self.files]
+        lines.append(f"{self.read:,} rows read")
+        for what, merged in (
+            ("movies", self.movies),
+            ("nominations", self.nominations),
+            ("ratings", self.ratings),
+        ):
+            if any(merged):
+                lines.append(
+                    f"{what}: {merged.added:,} added, {merged.replaced:,} replaced, "
+                    f"{merged.unchanged:,} unchanged"
+                )
+        if self.without_movie:
+            lines.append(f"{self.without_movie:,} nominations have no movie in the catalogue yet")
+        lines += (f"{count:,} left out: {why}" for why, count in self.left_out.most_common())
+        return lines
+
+
+class Loader:
+    """Takes readings into the stores, and counts."""
+
+    def __init__(
+        self,
+        ratings: RatingSink,
+        catalogue: CatalogueSink,
+        progress: Progress | None,
+        detail: Detail | None,
+    ) -> None:
+        self.report = Report()
+        self._ratings = ratings
+        self._catalogue = catalogue
+        self._progress = progress
+        self._detail = detail
+
+    async def load(self, readings: Sequence[Reading], asked: Asked) -> None:
+        files = [sheet.file for reading in readings for sheet in reading.sheets]
+        total = sum(file.size for file in files)
+        for file in files:
+            file.done = 0
+        for reading in readings:
+            matcher = Matcher(self._catalogue)
+            for sheet, rows in reading.parts(asked):
+                self.report.files.append((sheet.name, reading.source))
+                for chunk in _chunks(rows):
+                    self.report.read += len(chunk)
+                    await self._take(sheet.name, chunk, matcher)
+                    if self._progress:
+                        self._progress(sum(file.done for file in files), total, self.report.read)
+
+    async def _take(self, name: str, rows: list[Row], matcher: Matcher) -> None:
+        ratings: list[RatingRow] = []
+        movies: list[MovieRow] = []
+        nominations: list[NominationRow] = []
+        for row in rows:
+            if isinstance(row, RatingRow):
+                ratings.append(row)
+            elif isinstance(row, MovieRow):
+                movies.append(row)
+            elif isinstance(row, NominationRow):
+                nominations.append(row)
+            else:
+                self._leave_out(name, row)
+        if movies:
+            await self._take_movies(name, movies, matcher)
+        if nominations:
+            await self._take_nominations(name, nominations, matcher)
+        if ratings:
+            await self._take_ratings(name, ratings, matcher)
+
+    async def _take_ratings(self, name: str, rows: list[RatingRow], matcher: Matcher) -> None:
+        found = await matcher.find((row.movie for row in rows), loose=True)
+        newest: dict[tuple[str, str], Rating] = {}
+        for row in rows:
+            movie_id = found[row.movie]
+            if movie_id is None:
+                self._leave_out(name, RowError(row.line, NO_SUCH_MOVIE, _named(row.movie)))
+                continue
+            rating = Rating(row.user_id, movie_id, row.value, row.version)
+            pair = rating[:2]
+            before = newest.get(pair)
+            if before is not None:
+                self._leave_out(name, RowError(row.line, SAID_AGAIN, movie_id))
+                rating = max(before, rating, key=lambda one: (one.version, one.value))
+            newest[pair] = rating
+        if newest:
+            merged = await self._ratings.merge(list(newest.values()))
+            self.report.ratings = self.report.ratings.plus(merged)
+
+    async def _take_movies(self, name: str, rows: list[MovieRow], matcher: Matcher) -> None:
+        whole: dict[str, Movie] = {}
+        for row, movie_id in zip(rows, await self._known(rows, matcher), strict=True):
+            movie = replace(row.movie, id=movie_id or row.movie.id)
+            before = whole.get(movie.id)
+            if before is not None:
+                self._leave_out(name, RowError(row.line, SAID_AGAIN, movie.id))
+                movie = completed(before, movie)
+            whole[movie.id] = movie
+            matcher.remember(_clue(row.movie), movie.id)
+        merged = await self._catalogue.merge(list(whole.values()))
+        self.report.movies = self.report.movies.plus(merged)
+
+    async def _known(self, rows: list[MovieRow], matcher: Matcher) -> list[str | None]:
+        """Which movies of the catalogue these are."""
+        clues: list[Clue | str] = []
+        own = await matcher.find((row.movie.id for row in rows if row.own), loose=False)
+        for row in rows:
+            clue = _clue(row.movie)
+            if row.own:
+                clues.append(row.movie.id if own[row.movie.id] else clue._replace(title=None))
+            else:
+                clues.append(clue)
+        found = await matcher.find(clues, loose=False)
+        return [found[clue] for clue in clues]
+
+    async def _take_nominations(
+        self, name: str, rows: list[NominationRow], matcher: Matcher
+    ) -> None:
+        found = await matcher.find((row.clue for row in rows), loose=True)
+        whole: dict[tuple[int, str], Nomination] = {}
+        for row in rows:
+            nomination = replace(row.nomination, movie_id=found[row.clue])
+            place = nomination.ceremony, key(nomination.title)
+            if place in whole:
+                self._leave_out(name, RowError(row.line, SAID_AGAIN, nomination.title))
+            whole[place] = nomination
+        self.report.without_movie += sum(n.movie_id is None for n in whole.values())
+        merged = await self._catalogue.merge_nominations(list(whole.values()))
+        self.report.nominations = self.report.nominations.plus(merged)
+
+    def _leave_out(self, name: str, row: RowError | Skipped) -> None:
+        self.report.left_out[row.why] += 1
+        if self._detail and isinstance(row, RowError):
+            self._detail(name, row.line, f"{row.why}: {row.what}" if row.what else row.why)
+
+
+def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
+    while chunk := list(islice(rows, CHUNK)):
+        yield chunk
+
+
+def _clue(movie: Movie) -> Clue:
+    return Clue(movie.imdb_id, movie.tmdb_id, movie.title, movie.year)
+
+
+def _named(movie: Clue | str) -> str:
+    if isinstance(movie, str):
+        return movie
+    title = f"{movie.title} ({movie.year})" if movie.title and movie.year else movie.title
+    return shown(" ".join(filter(None, (title, movie.imdb_id))) or f"TMDB {movie.tmdb_id}")

@@ -1,0 +1,109 @@
+"""Which movie of the catalogue a row means."""
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from typing import Protocol
+
+from .. import titles
+from ..model import Movie, Nomination, Standing
+from ..ports import Clue, Merged
+
+MOST_REMEMBERED = 300_000
+
+
+class CatalogueSink(Protocol):
+    """What an import needs of a ``Catalogue``."""
+
+    async def has(self, movie_id: str, /) -> bool: ...
+    async def get(self, movie_id: str, /) -> Standing | None: ...
+    async def match(self, clues: Sequence[Clue], /) -> list[str | None]: ...
+    async def merge(self, movies: Sequence[Movie], /) -> Merged: ...
+    async def merge_nominations(self, nominations: Sequence[Nomination], /) -> Merged: ...
+
+
+class Matcher:
+    """Finds movies by IMDb id, then TMDB id, then title and year, and remembers what it found.
+
+    A movie whose ids are known, and are others, is another movie.
+    """
+
+    def __init__(self, catalogue: CatalogueSink) -> None:
+        self._catalogue = catalogue
+        self._known: dict[Clue | str, str | None] = {}
+
+    def remember(self, clue: Clue, movie_id: str) -> None:
+        self._known[clue] = movie_id
+
+    async def find(
+        self, clues: Iterable[Clue | str], *, loose: bool
+    ) -> dict[Clue | str, str | None]:
+        """The movie's id for each clue, None where there is none. A clue may be an id itself.
+
+        ``loose``: the year may be one off, for some date a film by its first night, others by its
+        release; and a title in parentheses counts too. One movie alone must answer to it.
+        """
+        while len(self._known) > MOST_REMEMBERED:
+            del self._known[next(iter(self._known))]
+        wanted = dict.fromkeys(clues)
+        new = [clue for clue in wanted if clue not in self._known]
+        await self._look_up_ids([clue for clue in new if isinstance(clue, str)])
+        await self._look_up({c: _attempts(c, loose) for c in new if isinstance(c, Clue)})
+        return {clue: self._known[clue] for clue in wanted}
+
+    async def _look_up_ids(self, ids: list[str]) -> None:
+        there = await asyncio.gather(*map(self._catalogue.has, ids))
+        self._known.update((id, id if has else None) for id, has in zip(ids, there, strict=True))
+
+    async def _look_up(self, searches: dict[Clue, Iterator[list[Clue]]]) -> None:
+        """Each clue's attempts one after the other, those of all clues together."""
+        while searches:
+            tried = {clue: next(attempts, []) for clue, attempts in searches.items()}
+            answers = iter(await self._catalogue.match([c for few in tried.values() for c in few]))
+            for clue, few in tried.items():
+                found = {id for _ in few if (id := next(answers)) is not None}
+                if len(found) == 1 and await self._can_be(clue, few[0], *found):
+                    self._known[clue] = found.pop()
+                elif not few:
+                    self._known[clue] = None
+            searches = {clue: s for clue, s in searches.items() if clue not in self._known}
+
+    async def _can_be(self, clue: Clue, attempt: Clue, movie_id: str) -> bool:
+        if attempt.imdb_id or not (clue.imdb_id or clue.tmdb_id):
+            return True
+        standing = await self._catalogue.get(movie_id)
+        return standing is not None and not contradict(clue, standing.movie)
+
+
+def _attempts(clue: Clue, loose: bool) -> Iterator[list[Clue]]:
+    """Narrower questions, the surest first; of alternatives just one may have an answer."""
+    imdb_id, tmdb_id, title, year = clue
+    if imdb_id:
+        yield [Clue(imdb_id=imdb_id)]
+    if tmdb_id:
+        yield [Clue(tmdb_id=tmdb_id)]
+    if title and year:
+        yield [Clue(title=title, year=year)]
+    if title and year and loose:
+        if others := titles.forms(title)[1:]:
+            yield [Clue(title=other, year=year) for other in others]
+        yield [Clue(title=title, year=year - 1), Clue(title=title, year=year + 1)]
+
+
+def contradict(clue: Clue, movie: Movie) -> bool:
+    """Whether the ids say that these are two movies. Of one IMDb id TMDB has two at times."""
+    if clue.imdb_id and movie.imdb_id:
+        return clue.imdb_id != movie.imdb_id
+    return bool(clue.tmdb_id and movie.tmdb_id and clue.tmdb_id != movie.tmdb_id)
+
+
+def completed(movie: Movie, other: Movie) -> Movie:
+    """A movie, with what it lacks taken from another: what ``Catalogue.merge`` does."""
+    return replace(
+        movie,
+        year=other.year if movie.year is None else movie.year,
+        genres=movie.genres or other.genres,
+        box_office=other.box_office if movie.box_office is None else movie.box_office,
+        imdb_id=movie.imdb_id or other.imdb_id,
+        tmdb_id=other.tmdb_id if movie.tmdb_id is None else movie.tmdb_id,
+    )

@@ -1,0 +1,116 @@
+"""A dry run: the same run, on stores that only pretend to write.
+
+They answer from the real ones and from what they would have written, and count alike. What the
+ports can't show they don't know: removals and erasures that came after the dates of the file.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from itertools import groupby
+
+from ..model import Movie, Nomination, Rating, Standing, Totals
+from ..ports import Catalogue, Clue, Merged, RatingStore
+from ..titles import key
+from .matching import completed
+
+MOST_PAIRS = 500_000
+"""Ratings that are kept. A file that rates a movie again after more than that is not foreseen."""
+
+
+class RehearsedRatings:
+    def __init__(self, store: RatingStore) -> None:
+        self._store = store
+        self._written: dict[tuple[str, str], Rating] = {}
+
+    async def merge(self, ratings: Sequence[Rating]) -> Merged:
+        stored: dict[tuple[str, str], Rating] = {}
+        for user_id, theirs in groupby(sorted(ratings), lambda rating: rating.user_id):
+            movie_ids = [rating.movie_id for rating in theirs]
+            picked = await self._store.pick(user_id, movie_ids)
+            stored.update(((user_id, rating.movie_id), rating) for rating in picked)
+        added = replaced = 0
+        for rating in ratings:
+            pair = rating.user_id, rating.movie_id
+            before = self._written.get(pair) or stored.get(pair)
+            if before and (rating.version, rating.value) <= (before.version, before.value):
+                continue
+            added += before is None
+            replaced += before is not None
+            self._written[pair] = rating
+        while len(self._written) > MOST_PAIRS:
+            del self._written[next(iter(self._written))]
+        return Merged(added, replaced, len(ratings) - added - replaced)
+
+
+class RehearsedCatalogue:
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue = catalogue
+        self._movies: dict[str, Movie] = {}
+        self._answers: dict[Clue, set[str]] = defaultdict(set)
+        self._nominations: dict[tuple[int, str], Nomination] | None = None
+
+    async def has(self, movie_id: str) -> bool:
+        return movie_id in self._movies or await self._catalogue.has(movie_id)
+
+    async def get(self, movie_id: str) -> Standing | None:
+        movie = self._movies.get(movie_id)
+        return Standing(movie, Totals()) if movie else await self._catalogue.get(movie_id)
+
+    async def match(self, clues: Sequence[Clue]) -> list[str | None]:
+        answers = []
+        for clue, real in zip(clues, await self._catalogue.match(clues), strict=True):
+            found = self._answers.get(_folded(clue), set()) | ({real} if real else set())
+            answers.append(next(iter(found)) if len(found) == 1 else None)
+        return answers
+
+    async def merge(self, movies: Sequence[Movie]) -> Merged:
+        added = replaced = 0
+        for movie in movies:
+            standing = await self.get(movie.id)
+            whole = completed(standing.movie, movie) if standing else movie
+            if standing and whole == standing.movie:
+                continue
+            added += standing is None
+            replaced += standing is not None
+            self._movies[movie.id] = whole
+            for clue in _clues(whole):
+                self._answers[clue].add(movie.id)
+        return Merged(added, replaced, len(movies) - added - replaced)
+
+    async def merge_nominations(self, nominations: Sequence[Nomination]) -> Merged:
+        if self._nominations is None:
+            real = await self._catalogue.nominations()
+            self._nominations = {(n.ceremony, key(n.title)): n for n in real}
+        added = replaced = 0
+        for nomination in nominations:
+            place = nomination.ceremony, key(nomination.title)
+            before = self._nominations.get(place)
+            after = confirmed(before, nomination) if before else nomination
+            added += before is None
+            replaced += before is not None and after != before
+            self._nominations[place] = after
+        return Merged(added, replaced, len(nominations) - added - replaced)
+
+
+def confirmed(known: Nomination, other: Nomination) -> Nomination:
+    """A nomination as another source completes it: what ``Catalogue.merge_nominations`` does."""
+    return replace(
+        known,
+        won=other.won,
+        additional_info=known.additional_info or other.additional_info,
+        movie_id=known.movie_id or other.movie_id,
+    )
+
+
+def _folded(clue: Clue) -> Clue:
+    return clue._replace(title=key(clue.title)) if clue.title else clue
+
+
+def _clues(movie: Movie) -> Iterable[Clue]:
+    if movie.imdb_id:
+        yield Clue(imdb_id=movie.imdb_id)
+    if movie.tmdb_id:
+        yield Clue(tmdb_id=movie.tmdb_id)
+    if movie.year:
+        yield Clue(title=key(movie.title), year=movie.year)
