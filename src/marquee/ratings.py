@@ -22,6 +22,7 @@ class Ratings:
         self._notices = notices
         self._known: dict[str, None] = {}
         self._most_known = known
+        self._changes = 0
         notices.listen("catalogue", self._forget)
 
     async def rate(self, user_id: str, movie_id: str, value: int) -> Rating:
@@ -62,15 +63,19 @@ class Ratings:
         return erasure
 
     async def _look_up(self, movie_id: str) -> None:
+        changes = self._changes
         try:
             there = await self._catalogue.has(movie_id)
         except StoreAway:
             return
         if not there:
             raise NotFound(f"There is no movie {movie_id}.")
+        if changes != self._changes:
+            return  # it may have been taken out since it was seen, and nobody would tell again
         if len(self._known) >= self._most_known:
             del self._known[next(iter(self._known))]
         self._known[movie_id] = None
 
     def _forget(self, movie_id: str) -> None:
+        self._changes += 1
         self._known.pop(movie_id, None)
