@@ -9,6 +9,7 @@ import logging
 from dataclasses import replace
 
 from .errors import PositionMoved, StoreAway
+from .events import encode
 from .ports import Batch, EventLog, Notices, Poison, TotalsStore
 
 BATCH = 1000
@@ -86,9 +87,7 @@ class Aggregator:
             except StoreAway:
                 raise
             except Exception as error:
-                poison.append(
-                    Poison(repr(tuple(event)).encode(), f"{type(error).__name__}: {error}")
-                )
+                poison.append(Poison(encode(event), f"{type(error).__name__}: {error}"))
             else:
                 good.append(event)
         return replace(batch, events=good, poison=poison)

@@ -4,15 +4,33 @@ import asyncio
 import os
 import re
 import sys
-from collections.abc import Coroutine
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
-import click
 import typer
 
 from . import __version__, config, logs
 from .errors import Invalid, MarqueeError, Unusable
+
+if TYPE_CHECKING:  # commands import what they need: `marquee --help` is quick
+    from . import importers
+    from .aggregation import Aggregator
+    from .model import Chart, Erasure
+    from .ports import DeadLetter
+    from .promises import Drift, Promises
+    from .wiring import Stores
+
+T = TypeVar("T")
+
+# Typer carries a click of its own, and does not name this one itself.
+UsageFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
+
+DEMO = "demo"
+"""Under this name the stores remember whether they hold the demo."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -144,18 +162,353 @@ def show_settings() -> None:
     Console(width=None if sys.stdout.isatty() else 200).print(table)
 
 
+@app.command("import")
+def import_files(
+    source: Annotated[str, typer.Argument(metavar="SOURCE", help="auto tells by itself.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Files, or folders or .zips of them.")
+    ],
+    user: Annotated[
+        str | None, typer.Option(help="Whose ratings they are, where the files do not say.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Report, and change nothing.")] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write here, line by line, what was left out and why.")
+    ] = None,
+    data: Data = None,
+) -> None:
+    """Import ratings, movies or nominations; to do it again changes nothing.
+
+    SOURCE: academy-awards, movies, movielens, imdb, letterboxd, trakt, tmdb, ratings, or auto.
+    """
+    from . import importers
+
+    if source not in importers.SOURCES:
+        close = config.nearest(source, list(importers.SOURCES))
+        raise Invalid(f"There is no source {source!r}{close}")
+    found = settings(data=data)
+
+    async def main(stores: "Stores") -> "importers.Report":
+        with progress_bar() as progress, lines_to(report) as detail:
+            done = await importers.run(
+                source,
+                files,
+                stores.ratings,
+                stores.catalogue,
+                user_id=user,
+                dry_run=dry_run,
+                progress=progress,
+                detail=detail,
+            )
+        if not dry_run:
+            await aggregator(stores).drain()
+        return done
+
+    for line in run(on_stores(found, main)).lines():
+        print(line)
+    if dry_run:
+        print("dry run: nothing was changed")
+
+
+@app.command()
+def demo(data: Data = None) -> None:
+    """Load the demo catalogue and its made-up ratings; again at will."""
+    from . import demo as demo_data
+
+    found = settings(data=data)
+
+    async def main(stores: "Stores") -> None:
+        await demo_data.load(stores.ratings, stores.catalogue)
+        await aggregator(stores).drain()
+        await stores.remember(DEMO, "loaded")
+
+    run(on_stores(found, main))
+    print(demo_data.LABEL)
+
+
+class Format(StrEnum):
+    csv = "csv"
+    json = "json"
+
+
+class Kind(StrEnum):
+    ratings = "ratings"
+    movies = "movies"
+
+
+@app.command()
+def export(
+    what: Annotated[Kind, typer.Argument(help="What to export.")],
+    user: Annotated[str | None, typer.Option(help="Only this user's ratings.")] = None,
+    form: Annotated[
+        Format, typer.Option("--format", help="CSV, or JSON with one object a line.")
+    ] = Format.csv,
+    data: Data = None,
+) -> None:
+    """Stream all ratings or all movies to stdout, as `marquee import` takes them back."""
+    from . import exports
+
+    if user is not None and what is Kind.movies:
+        raise Invalid("--user goes with ratings: movies are nobody's.")
+    found = settings(data=data)
+
+    async def main(stores: "Stores") -> None:
+        pages = exports.ratings(stores.ratings, user) if what is Kind.ratings else None
+        async for text in exports.lines(pages or exports.movies(stores.catalogue), form):
+            sys.stdout.write(text)
+
+    run(on_stores(found, main))
+
+
+@app.command()
+def top(
+    number: Annotated[int, typer.Argument(metavar="[N]", min=1, max=250)] = 10, data: Data = None
+) -> None:
+    """Show the chart."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from .model import ChartQuery, mean_rating, rate_tenths
+
+    found = settings(data=data)
+
+    async def main(stores: "Stores") -> "tuple[Chart, str | None]":
+        return await stores.charts.chart(ChartQuery(limit=number)), await stores.recall(DEMO)
+
+    chart, loaded = run(on_stores(found, main))
+    table = Table("", "movie", "year", "rate", "mean", "ratings", "box office", box=None)
+    for rank, (movie, totals, _) in enumerate(chart.entries, 1):
+        rate = rate_tenths(totals.number, totals.total, chart.prior) or 0
+        table.add_row(
+            str(rank),
+            movie.title,
+            str(movie.year or ""),
+            f"{rate / 10:.1f}",
+            f"{mean_rating(totals.number, totals.total):.2f}",
+            f"{totals.number:,}",
+            "unknown" if movie.box_office is None else f"${movie.box_office:,}",
+        )
+    for column in (0, 2, 3, 4, 5, 6):
+        table.columns[column].justify = "right"
+    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
+    console.print(table)
+    if loaded == "loaded":
+        from .demo import LABEL
+
+        console.print(f"\n{LABEL}", style="dim")
+
+
+@app.command()
+def verify(data: Data = None) -> None:
+    """Check that every movie's totals are what its ratings say; exit status 1 where not."""
+
+    async def main(stores: "Stores") -> "list[Drift]":
+        return await promises(stores).verify()
+
+    drifts = run(on_stores(settings(data=data), main))
+    for drift in drifts:
+        print(
+            f"{drift.movie_id}: the ratings say {drift.said.number} of {drift.said.total / 2:g} "
+            f"points in all, the totals {drift.counted.number} of {drift.counted.total / 2:g}"
+        )
+    print(f"{len(drifts)} movies drifted" if drifts else "all totals are what the ratings say")
+    if drifts:
+        raise typer.Exit(1)
+
+
+@app.command()
+def rebuild(
+    movie: Annotated[str | None, typer.Option(help="Only this movie.")] = None,
+    drifted: Annotated[bool, typer.Option("--drifted", help="What verify finds.")] = False,
+    data: Data = None,
+) -> None:
+    """Make the totals anew from the ratings, beside a running server."""
+    if movie is not None and drifted:
+        raise Invalid("--movie and --drifted do not go together.")
+
+    async def main(stores: "Stores") -> int:
+        movies = None if movie is None else {movie}
+        if drifted:
+            movies = {drift.movie_id for drift in await promises(stores).verify()}
+        return await promises(stores).rebuild(movies)
+
+    print(f"{run(on_stores(settings(data=data), main))} movies were put right")
+
+
+@app.command("dead-letters")
+def dead_letters(
+    action: Annotated[str, typer.Argument(metavar="[retry]", help="Try them again.")] = "",
+    data: Data = None,
+) -> None:
+    """List the events that could not be folded, or retry them."""
+    if action not in {"", "retry"}:
+        raise Invalid(f"dead-letters can be told to retry, and not to {action}.")
+
+    async def main(stores: "Stores") -> int:
+        after = kept = 0
+        while letters := await stores.totals.dead_letters(after):
+            after = letters[-1].id
+            for letter in letters:
+                kept += not await retried(stores, letter) if action else 1
+                if not action:
+                    print(f"{letter.id}  {letter.error}  {letter.raw.decode(errors='replace')}")
+        return kept
+
+    async def retried(stores: "Stores", letter: "DeadLetter") -> bool:
+        try:
+            await promises(stores).retry(letter)
+        except Invalid as error:
+            print(error)
+            return False
+        print(f"Dead letter {letter.id} is folded.")
+        return True
+
+    kept = run(on_stores(settings(data=data), main))
+    print(f"{kept} dead letters")
+    if action and kept:
+        raise typer.Exit(1)
+
+
+@app.command()
+def erase(user: Annotated[str, typer.Option(help="Whose ratings go.")], data: Data = None) -> None:
+    """Erase all ratings of a user, everywhere; totals and charts follow."""
+
+    async def main(stores: "Stores") -> "Erasure":
+        erasure = await stores.ratings.erase(user)
+        await aggregator(stores).drain()
+        return erasure
+
+    erasure = run(on_stores(settings(data=data), main))
+    print(f"{erasure.ratings} ratings erased; the receipt: {erasure.rater.hex()} {erasure.version}")
+
+
+@app.command()
+def migrate(data: Data = None) -> None:
+    """Make or upgrade the schema of every store; change the prior to what is set."""
+    from . import wiring
+
+    for line in wiring.migrate(settings(data=data)):
+        print(line)
+
+
+@app.command()
+def doctor(data: Data = None) -> None:
+    """Try everything that is configured, and say what is wrong and what to do."""
+    from . import wiring
+
+    healthy = True
+    for name, fault in run(wiring.diagnose(settings(data=data))):
+        print(f"{name}: {fault or 'all is well'}")
+        healthy &= fault is None
+    if not healthy:
+        raise typer.Exit(1)
+
+
+@app.command()
+def backup(file: Annotated[Path, typer.Argument(metavar="FILE")], data: Data = None) -> None:
+    """Write a consistent, checked copy of the data and its keys, also while it is served."""
+    from . import wiring
+
+    size = wiring.back_up(settings(data=data), file)
+    print(f"{file}: {size:,} bytes, checked; keep it safe, the keys are in it")
+
+
+@app.command()
+def restore(file: Annotated[Path, typer.Argument(metavar="FILE")], data: Data = None) -> None:
+    """Put a backup in the place of the data; what was there is kept aside."""
+    from . import wiring
+    from .serving import held
+
+    found = settings(data=data)
+    with held(found["data"]):
+        aside = wiring.restore(found, file)
+    print(f"{file} is restored" + (f"; what was there is in {aside}" if aside else ""))
+
+
+# ---- what commands share -----------------------------------------------------------------------
+
+
+async def on_stores(found: config.Settings, main: "Callable[[Stores], Awaitable[T]]") -> T:
+    from .wiring import open_stores
+
+    async with open_stores(found) as stores:
+        return await main(stores)
+
+
+def aggregator(stores: "Stores") -> "Aggregator":
+    from .aggregation import Aggregator
+
+    return Aggregator(stores.events, stores.totals, stores.notices)
+
+
+def promises(stores: "Stores") -> "Promises":
+    from .promises import Promises
+
+    return Promises(stores.ratings, stores.events, stores.totals)
+
+
+@contextmanager
+def progress_bar() -> Iterator[Callable[[int, int, int], None]]:
+    """A bar with rate and time left on a terminal; elsewhere a quiet line every ten seconds."""
+    if not sys.stderr.isatty():
+        started = said = time.monotonic()
+
+        def say(done: int, total: int, rows: int) -> None:
+            nonlocal said
+            if time.monotonic() - said >= 10:
+                said = time.monotonic()
+                rate = rows / (said - started)
+                print(
+                    f"{100 * done // max(1, total)} %, {rows:,} rows, {rate:,.0f}/s",
+                    file=sys.stderr,
+                )
+
+        yield say
+        return
+    from rich import progress
+    from rich.console import Console
+
+    columns = (
+        progress.BarColumn(),
+        progress.TaskProgressColumn(),
+        progress.TextColumn("{task.fields[rows]:,} rows, {task.fields[rate]:,.0f}/s"),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("", total=None, rows=0, rate=0.0)
+
+        def show(done: int, total: int, rows: int) -> None:
+            elapsed = bar.tasks[0].elapsed or 1
+            bar.update(task, completed=done, total=total, rows=rows, rate=rows / elapsed)
+
+        yield show
+
+
+@contextmanager
+def lines_to(file: Path | None) -> Iterator[Callable[[str, int, str], None] | None]:
+    if file is None:
+        yield None
+        return
+    try:
+        opened = file.open("w", encoding="utf-8")
+    except OSError as error:
+        raise Invalid(f"The report {file} can't be written: {error.strerror}.") from error
+    with opened:
+        yield lambda name, line, why: print(f"{name}:{line}: {why}", file=opened)
+
+
 def main() -> None:
     """Errors are one clear line: exit status 2 for bad arguments, 1 for what else went wrong."""
-    status = 0
+    status: object = 0
     try:
         status = app(standalone_mode=False)
-    except click.ClickException as error:
+    except UsageFault as error:
         fail(error.format_message(), 2)
     except (Invalid, Unusable) as error:
         fail(str(error), 2)
     except MarqueeError as error:
         fail(str(error), 1)
-    except (click.Abort, KeyboardInterrupt):
+    except (typer.Abort, KeyboardInterrupt):
         fail("stopped", 130)
     except BrokenPipeError:  # `marquee export | head`
         sys.stdout = None

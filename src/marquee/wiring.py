@@ -16,7 +16,7 @@ from .adapters.memory import MemoryCache, MemoryNotices, MemoryRateLimiter
 from .aggregation import Aggregator
 from .bestpictures import BestPictures
 from .config import Settings
-from .errors import StoreAway, Unusable
+from .errors import MarqueeError, StoreAway, Unusable
 from .http import bestpictures as bestpictures_calls
 from .http import charts as charts_calls
 from .http import movies as movies_calls
@@ -122,6 +122,56 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
         await database.close()
 
 
+def migrate(settings: Settings) -> list[str]:
+    """Make or upgrade every store's schema, and change the prior where it is set; what was done."""
+    from .adapters import sqlite
+
+    path = database_file(settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    prior = settings.prior
+    sqlite.prepare(path, None if path.exists() else prior)
+    done = [f"{path}: the schema is up to date"]
+    if prior is not None and sqlite.change_prior(path, prior):
+        done.append(f"{path}: every rate is drawn anew by the prior that is set")
+    return done
+
+
+async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
+    """Each dependency, and what is wrong with it and what to do; None where nothing is."""
+    from .adapters import sqlite
+
+    found: list[tuple[str, str | None]] = []
+    path = database_file(settings)
+    try:
+        await asyncio.to_thread(sqlite.diagnose, path)
+        async with open_stores(settings) as stores:
+            for name, probe in stores.probes.items():
+                await probe()
+                found.append((f"{name} ({path})", None))
+    except MarqueeError as error:
+        found.append((f"stores ({path})", str(error)))
+    keys = settings["jwks"] or f"our own, in {key_folder(settings)}"
+    try:
+        source = token_keys(settings)
+        await source.refresh()
+        found.append((f"keys of tokens ({keys})", source.problem))
+    except MarqueeError as error:
+        found.append((f"keys of tokens ({keys})", str(error)))
+    return found
+
+
+def back_up(settings: Settings, file: Path) -> int:
+    from .adapters import sqlite
+
+    return sqlite.back_up(database_file(settings), key_folder(settings), file)
+
+
+def restore(settings: Settings, file: Path) -> Path | None:
+    from .adapters import sqlite
+
+    return sqlite.restore(file, database_file(settings), key_folder(settings))
+
+
 def token_keys(settings: Settings) -> OwnKeys | Jwks:
     """The keys that tokens are checked with. Raises ``Unusable``."""
     jwks: str = settings["jwks"]
@@ -133,8 +183,12 @@ def token_keys(settings: Settings) -> OwnKeys | Jwks:
 
 
 def own_keys(settings: Settings) -> OwnKeys:
+    return OwnKeys(key_folder(settings))
+
+
+def key_folder(settings: Settings) -> Path:
     data: Path = settings["data"]
-    return OwnKeys(data / "keys")
+    return data / "keys"
 
 
 # ---- the stages on them ------------------------------------------------------------------------

@@ -5,9 +5,10 @@
 ``catalogue`` and ``charts``.
 """
 
+from .backup import back_up, diagnose, restore
 from .catalogue import SqliteCatalogue
 from .charts import SqliteCharts
-from .database import Database
+from .database import Database, change_prior, prepare
 from .events import SqliteOutbox
 from .ratings import SqliteRatings
 from .totals import SqliteTotals
@@ -19,4 +20,9 @@ __all__ = [
     "SqliteOutbox",
     "SqliteRatings",
     "SqliteTotals",
+    "back_up",
+    "change_prior",
+    "diagnose",
+    "prepare",
+    "restore",
 ]

@@ -13,13 +13,14 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from importlib import resources
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar
 
 from ...errors import MarqueeError, StoreAway, Unusable
-from ...model import Prior
+from ...model import Prior, rate_tenths
 
 APPLICATION_ID = 0x4D525145  # "MRQE", in the file's header
 LARGEST_GROUP = 1000
@@ -322,6 +323,26 @@ def agree(connection: sqlite3.Connection, prior: Prior | None) -> None:
             f"The totals were made with the prior {describe(stands)}, and the settings say "
             f"{describe(prior)}: run `marquee migrate` to change it, or take the setting away."
         )
+
+
+def change_prior(path: Path, prior: Prior) -> bool:
+    """Draw every movie's rate anew by another prior; whether it is another one."""
+    prepare(path, None)
+    with closing(connect(path)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        if prior == read_prior(connection):
+            return False
+        connection.executemany(
+            "UPDATE agreed SET value = ? WHERE name = ?",
+            [(prior.weight, "prior_weight"), (prior.mean, "prior_mean")],
+        )
+        rated = connection.execute("SELECT no, number, total FROM movie WHERE number > 0")
+        connection.executemany(
+            "UPDATE movie SET rate = ? WHERE no = ?",
+            [(rate_tenths(number, total, prior), no) for no, number, total in rated],
+        )
+        connection.execute("COMMIT")
+        return True
 
 
 def describe(prior: Prior) -> str:

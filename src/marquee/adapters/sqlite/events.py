@@ -6,9 +6,8 @@ A single writer commits ids in their order, so that a reader behind one id has s
 import asyncio
 import sqlite3
 
-import msgspec
-
-from ...model import MAX_VERSION, REMOVED, RatingChanged, is_movie_id
+from ...events import fault
+from ...model import RatingChanged
 from ...ports import Batch, Poison
 from .database import Database, read_position
 
@@ -72,18 +71,5 @@ class SqliteOutbox:
             if (error := fault(event)) is None:
                 events.append(event)
             else:
-                poison.append(Poison(msgspec.json.encode(row), error))
+                poison.append(Poison(repr(row).encode(), error))
         return Batch(events, poison, start=start, end=rows[-1][0])
-
-
-def fault(event: RatingChanged) -> str | None:
-    """What makes a row no event; None where it is one."""
-    if not is_movie_id(event.movie_id):
-        return "the movie's id is none"
-    if len(event.rater) != 16:
-        return "the rater is not 16 bytes"
-    if not 1 <= event.value <= REMOVED:
-        return "the value is not 1-21"
-    if not 1 <= event.version <= MAX_VERSION:
-        return "the version is no time"
-    return None

@@ -1,0 +1,127 @@
+"""A backup: one .zip with a consistent copy of the file, the keys, and checksums of both."""
+
+import hashlib
+import json
+import os
+import shutil
+import sqlite3
+import tempfile
+import time
+import zipfile
+from contextlib import closing
+from pathlib import Path
+
+from ...errors import Invalid, Unusable
+from .database import connect, prepare, unusable
+
+DATABASE = "marquee.db"
+SUMS = "SHA256SUMS.json"
+BLOCK = 1 << 20
+LEAST_FREE = 100 << 20
+
+
+def back_up(database: Path, keys: Path, file: Path) -> int:
+    """Copy a database, also one that is being written, and its keys; the size of the backup.
+
+    ``file`` is there whole, or not at all. Raises ``Unusable`` where it can't be made.
+    """
+    if not database.exists():
+        raise Unusable(f"There is nothing to back up: {database} does not exist.")
+    draft = file.with_name(f".{file.name}.{os.getpid()}")
+    try:
+        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+            copy = Path(folder) / DATABASE
+            with closing(connect(database, read_only=True)) as source:
+                with closing(sqlite3.connect(copy)) as target:
+                    source.backup(target, pages=10_000)
+            check(copy)
+            members = {DATABASE: copy}
+            members |= {f"keys/{key.name}": key for key in sorted(keys.glob("*.pem"))}
+            sums = {name: digest(path) for name, path in members.items()}
+            with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
+                archive.writestr(SUMS, json.dumps(sums, indent=1))
+                for name, path in members.items():
+                    archive.write(path, name)
+        draft.chmod(0o600)  # the keys are in it
+        with draft.open("rb") as written:
+            os.fsync(written.fileno())
+        draft.rename(file)
+    except sqlite3.Error as error:
+        raise unusable(database, error) from error
+    except OSError as error:
+        raise Unusable(f"The backup {file} can't be written: {error.strerror}.") from error
+    finally:
+        draft.unlink(missing_ok=True)
+    return file.stat().st_size
+
+
+def restore(file: Path, database: Path, keys: Path) -> Path | None:
+    """Put a backup in place; where what was there went, if anything was.
+
+    Everything is checked before anything is touched. Raises ``Invalid`` where ``file`` is no whole
+    backup. Nobody may serve from the data meanwhile.
+    """
+    database.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=database.parent) as folder:
+        fresh = Path(folder)
+        try:
+            with zipfile.ZipFile(file) as archive:
+                sums = json.loads(archive.read(SUMS))
+                for name, expected in sums.items():
+                    extracted = Path(archive.extract(name, fresh))
+                    if digest(extracted) != expected:
+                        raise Invalid(f"{name} in {file} is damaged: its checksum is wrong.")
+            check(fresh / DATABASE)
+        except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+            raise Invalid(f"{file} is no backup of Marquee's: {error}.") from error
+        except sqlite3.Error as error:
+            raise Invalid(f"The database in {file} is damaged: {error}.") from error
+        prepare(fresh / DATABASE, None)
+        return _exchange(fresh, database, keys)
+
+
+def _exchange(fresh: Path, database: Path, keys: Path) -> Path | None:
+    aside = database.parent / f"before-restore-{time.strftime('%Y%m%d-%H%M%S')}"
+    there = [Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm")]
+    there = [path for path in (*there, keys) if path.exists()]
+    if there:
+        aside.mkdir()
+    for path in there:
+        path.rename(aside / path.name)
+    (fresh / DATABASE).rename(database)
+    if (fresh / "keys").exists():
+        keys.mkdir(mode=0o700)
+        for key in (fresh / "keys").iterdir():
+            key.chmod(0o600)
+            key.rename(keys / key.name)
+    return aside if there else None
+
+
+def check(path: Path) -> None:
+    """Raises ``sqlite3.DatabaseError`` where the file is damaged."""
+    with closing(sqlite3.connect(path)) as connection:
+        (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(found)
+
+
+def diagnose(path: Path) -> None:
+    """Raises ``Unusable`` where the file is damaged, or nearly out of room."""
+    try:
+        if path.exists():
+            check(path)
+    except sqlite3.Error as error:
+        raise Unusable(
+            f"{path} is damaged ({error}): restore a backup with `marquee restore`."
+        ) from error
+    free = shutil.disk_usage(path.parent).free if path.parent.exists() else LEAST_FREE
+    if free < LEAST_FREE:
+        raise Unusable(f"The disk of {path} has only {free >> 20} MiB left: make room.")
+
+
+def digest(path: Path) -> str:
+    found = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK):
+            found.update(block)
+    return found.hexdigest()

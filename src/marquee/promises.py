@@ -1,0 +1,193 @@
+"""What was promised, checked and restored: totals are what the ratings say, exactly.
+
+Everything is done online. A rating that is on its way is no drift, so whatever differs is looked
+at again after the events had time to arrive.
+"""
+
+import asyncio
+import time
+import zlib
+from collections.abc import AsyncIterator, Collection, Mapping
+from typing import NamedTuple
+
+from . import events
+from .errors import Invalid
+from .model import REMOVED, Applied, Pair, RatingChanged, Totals
+from .ports import Batch, DeadLetter, EventLog, RatingStore, TotalsStore
+
+SETTLED_SECONDS = 600
+"""An applied rating that the store does not have is taken back if it is older: in some stores the
+event may be published a moment before its rating is there."""
+
+SLICE = 500_000
+"""Applied pairs that a rebuild keeps in memory at a time."""
+
+PATIENCE_SECONDS = 30.0
+
+
+class Drift(NamedTuple):
+    """A movie whose totals are not what its ratings say."""
+
+    movie_id: str
+    said: Totals
+    counted: Totals
+
+
+class Promises:
+    def __init__(self, ratings: RatingStore, log: EventLog, totals: TotalsStore) -> None:
+        self._ratings = ratings
+        self._log = log
+        self._totals = totals
+
+    # ---- verify
+
+    async def verify(self) -> list[Drift]:
+        """Every movie whose totals are not the fold of the rating store's ratings."""
+        suspects = await self._suspects()
+        if not suspects:
+            return []
+        first = await self._differing(suspects)
+        await self._let_arrive()
+        second = await self._differing(suspects)
+        # What changed between the two sweeps is alive, not adrift.
+        lasting = {pair for pair, states in second.items() if first.get(pair) == states}
+        movies = {movie_id for movie_id, _ in lasting} | await self._miscounted()
+        said = await self._said(movies)
+        counted = dict(zip(sorted(movies), await self._totals.totals(sorted(movies)), strict=True))
+        return [Drift(movie, said[movie], counted[movie]) for movie in sorted(movies)]
+
+    async def _suspects(self) -> set[str]:
+        """Movies whose totals, recounted totals and ratings are not all alike, at a glance."""
+        said = await self._said(None)
+        suspects = set()
+        async for page in self._totals.scan_totals():
+            for movie_id, stored, recounted in page:
+                if not stored == recounted == said.pop(movie_id, Totals()):
+                    suspects.add(movie_id)
+        return suspects | set(said)
+
+    async def _said(self, movies: Collection[str] | None) -> dict[str, Totals]:
+        """Totals from the rating store: of all movies, or of those asked for."""
+        counts: dict[str, list[int]] = {movie_id: [0] * 20 for movie_id in movies or ()}
+        async for page in self._ratings.scan():
+            for rating in page:
+                if movies is None and rating.movie_id not in counts:
+                    counts[rating.movie_id] = [0] * 20
+                if rating.movie_id in counts:
+                    counts[rating.movie_id][rating.value - 1] += 1
+        return {movie_id: Totals(tuple(found)) for movie_id, found in counts.items()}
+
+    async def _miscounted(self) -> set[str]:
+        found = set()
+        async for page in self._totals.scan_totals():
+            found |= {movie_id for movie_id, stored, recounted in page if stored != recounted}
+        return found
+
+    async def _differing(
+        self, movies: Collection[str]
+    ) -> dict[Pair, tuple[Applied | None, Applied | None]]:
+        """The pairs of these movies of which the rating store and the totals hold two values."""
+        applied: dict[Pair, Applied] = {}
+        for movie_id in movies:
+            async for page in self._totals.scan_applied(movie_id):
+                applied.update((pair, change) for pair, change in page if change.value != REMOVED)
+        stored: dict[Pair, Applied] = {}
+        async for event in self._sent_anew(movies):
+            stored[event.movie_id, event.rater] = Applied(event.version, event.value)
+        return {
+            pair: (stored.get(pair), applied.get(pair))
+            for pair in stored.keys() | applied.keys()
+            if value_of(stored, pair) != value_of(applied, pair)
+        }
+
+    async def _let_arrive(self) -> None:
+        """Wait until what was acknowledged by now is folded, or clearly is not going to be."""
+        end = time.monotonic() + PATIENCE_SECONDS
+        await asyncio.sleep(1)
+        while await self._log.behind() and time.monotonic() < end:
+            await asyncio.sleep(0.2)
+
+    # ---- rebuild
+
+    async def rebuild(self, movies: Collection[str] | None = None) -> int:
+        """Make the totals anew from the rating store, of all movies or of these; how many movies
+        were not right."""
+        slices = 1
+        if movies is None:
+            slices = 1 + await self._pairs() // SLICE
+        for number in range(slices):
+            await self._rebuild_slice(movies, slices, number)
+        wrong = 0
+        async for page in self._totals.scan_totals():
+            for movie_id, stored, recounted in page:
+                if stored != recounted and (movies is None or movie_id in movies):
+                    wrong += await self._totals.recount(movie_id)
+        return wrong
+
+    async def _rebuild_slice(
+        self, movies: Collection[str] | None, slices: int, number: int
+    ) -> None:
+        def ours(movie_id: str) -> bool:
+            if movies is not None:
+                return movie_id in movies
+            return zlib.crc32(movie_id.encode()) % slices == number
+
+        # First what is applied, then what is stored: a rating is stored before it is applied, so
+        # what the second look lacks was taken away, and not just missed.
+        settled = (time.time() - SETTLED_SECONDS) * 1e6
+        orphans: dict[Pair, Applied] = {}
+        async for page in self._totals.scan_applied():
+            orphans.update(
+                (pair, change)
+                for pair, change in page
+                if change.value != REMOVED and change.version < settled and ours(pair[0])
+            )
+        anew: list[RatingChanged] = []
+        async for event in self._sent_anew():
+            if ours(event.movie_id):
+                orphans.pop((event.movie_id, event.rater), None)
+                anew.append(event)
+                if len(anew) == 1000:
+                    await self._totals.fold(Batch(anew))
+                    anew = []
+        # Of equal versions the removal wins; one that is newer stays.
+        anew += [RatingChanged(*pair, change.version, REMOVED) for pair, change in orphans.items()]
+        for begin in range(0, len(anew), 1000):
+            await self._totals.fold(Batch(anew[begin : begin + 1000]))
+
+    async def _sent_anew(
+        self, movies: Collection[str] | None = None
+    ) -> AsyncIterator[RatingChanged]:
+        """The store's ratings as their events."""
+        user_id, rater = "", b""
+        async for page in self._ratings.scan():
+            for rating in page:
+                if movies is not None and rating.movie_id not in movies:
+                    continue
+                if rating.user_id != user_id:  # a user's ratings come together
+                    user_id, rater = rating.user_id, self._ratings.rater(rating.user_id)
+                yield RatingChanged(rating.movie_id, rater, rating.version, rating.value)
+
+    async def _pairs(self) -> int:
+        pairs = 0
+        async for page in self._totals.scan_totals():
+            pairs += sum(recounted.number for _, _, recounted in page)
+        return pairs
+
+    # ---- dead letters
+
+    async def retry(self, letter: DeadLetter) -> None:
+        """Fold a dead letter as the ordinary event that it should be: versions decide.
+
+        Raises ``Invalid`` where it is none; it is kept then.
+        """
+        try:
+            event = events.decode(letter.raw)
+        except ValueError as error:
+            raise Invalid(f"Dead letter {letter.id} is no event still: {error}.") from error
+        await self._totals.bury(letter, Batch([event]))
+
+
+def value_of(states: Mapping[Pair, Applied], pair: Pair) -> int | None:
+    state = states.get(pair)
+    return state.value if state else None
