@@ -25,7 +25,7 @@ from .reading import Reading
 from .rehearsal import RehearsedCatalogue, RehearsedRatings
 from .rows import Asked
 
-__all__ = ["SOURCES", "Report", "run"]
+__all__ = ["AUTO", "SOURCES", "Report", "run"]
 
 AUTO = "auto"
 

@@ -1,0 +1,78 @@
+"""Makes the data of the demo from its two sources:  scripts/make_demo.py DATA
+
+DATA is a folder with oscars/oscars.csv (github.com/DLu/oscar_data) and
+box-office/fivethirtyeight_bechdel_movies.csv (github.com/fivethirtyeight/data, bechdel/movies.csv).
+The same sources give the same files, to the byte.
+"""
+
+import csv
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from marquee.importers import academy, movies
+from marquee.importers.files import Sheet, find_files
+from marquee.importers.reading import Reading
+from marquee.importers.rows import Asked, MovieRow, NominationRow
+from marquee.model import Movie
+
+DEMO = Path(__file__).parents[1] / "src" / "marquee" / "demo"
+
+
+def main(data: Path) -> None:
+    nominations = [
+        row
+        for row in rows(academy.reading(sheets(data / "oscars" / "oscars.csv")))
+        if isinstance(row, NominationRow)
+    ]
+    box_office = data / "box-office" / "fivethirtyeight_bechdel_movies.csv"
+    known = {
+        row.movie.id: row.movie
+        for row in rows(movies.reading(sheets(box_office)))
+        if isinstance(row, MovieRow)
+    }
+    both = 0
+    for row in nominations:
+        title, imdb_id, year = row.nomination.title, row.clue.imdb_id, row.nomination.year
+        if not imdb_id:
+            sys.exit(f"{title} has no IMDb id")
+        movie = known.get(imdb_id)
+        both += movie is not None
+        if movie is None:
+            known[imdb_id] = Movie(imdb_id, title, year, imdb_id=imdb_id)
+        elif "(" in movie.title or not title.isascii():
+            # One title is in another language, or has lost its accents: the Academy's is neither.
+            known[imdb_id] = replace(movie, title=title)
+    with (DEMO / "movies.csv").open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["imdbId", "title", "year", "boxOffice"])
+        for _, movie in sorted(known.items()):
+            out.writerow([movie.imdb_id, movie.title, movie.year, movie.box_office])
+    with (DEMO / "nominations.csv").open("w", encoding="utf-8", newline="") as file:
+        out = csv.writer(file, lineterminator="\n")
+        out.writerow(["ceremony", "category", "film", "filmId", "name", "winner"])
+        for row in nominations:
+            it = row.nomination
+            out.writerow(
+                [it.ceremony, "Best Picture", it.title, row.clue.imdb_id, it.additional_info]
+                + ["True" if it.won else ""]
+            )
+    print(f"{len(nominations)} nominations, {sum(row.nomination.won for row in nominations)} won")
+    print(f"{len(known)} movies, {sum(m.box_office is not None for m in known.values())} with box")
+    print(
+        f"office, {both} of them nominated, {sum(m.year is None for m in known.values())} undated"
+    )
+
+
+def sheets(path: Path) -> list[Sheet]:
+    return [Sheet(file) for file in find_files(path)]
+
+
+def rows(reading: Reading | None) -> list[object]:
+    if reading is None:
+        sys.exit("the sources are not what they were")
+    return [row for _, part in reading.parts(Asked("", 0)) for row in part]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
