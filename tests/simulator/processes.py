@@ -9,6 +9,7 @@ from typing import Any, TypeGuard
 from marquee.aggregation import Aggregator
 from marquee.model import RatingChanged
 from marquee.ports import Batch
+from marquee.promises import Promises
 from marquee.ratings import Ratings
 from marquee.toprated import Refresher, TopRated
 from tests.simulator.ledger import Operation
@@ -68,6 +69,7 @@ class Parts:
     aggregator: type[Aggregator] = Aggregator
     refresher: type[Refresher] = Refresher
     reader: type[TopRated] = TopRated
+    promises: type[Promises] = Promises
     rating_store: type[MemoryRatings] = MemoryRatings
     log: type[UnrulyLog] = UnrulyLog
     totals: type[MemoryTotals] = MemoryTotals

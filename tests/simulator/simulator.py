@@ -11,7 +11,7 @@ was promised is checked, against computations that share nothing with the code u
 
 import logging
 from asyncio import CancelledError
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from random import Random
 from typing import Any
@@ -21,6 +21,7 @@ from marquee.errors import NotFound, StoreAway
 from marquee.events import encode
 from marquee.model import PLAIN, REMOVED, Applied, Movie, Prior, Rating, RatingChanged
 from marquee.ports import Poison
+from marquee.promises import Promises
 from marquee.ratings import Ratings
 from marquee.toprated import Refresher, TopRated
 from tests.simulator import checks
@@ -93,6 +94,7 @@ class Simulator:
         self.aggregators = [Process(f"aggregator-{n}", self._aggregator) for n in range(2)]
         self.refreshers = [Process(f"refresher-{n}", self._refresher) for n in range(2)]
         self.readers = [Process(f"reader-{n}", self._reader) for n in range(2)]
+        self.keeper = Process("keeper", self._promises)
         self.workers = [*self.aggregators * 2, *self.refreshers, *self.readers]
         self.running: list[Task] = []
         self.frozen: list[Task] = []
@@ -120,6 +122,11 @@ class Simulator:
         log.random = self.random
         totals = self.parts.totals(self.movie_disk, self._movie_now, point)
         return self.parts.aggregator(log, totals, MemoryNotices())
+
+    def _promises(self, process: Process) -> Promises:
+        log = self.parts.log(self.log_disk, self.movie_disk, point)
+        totals = self.parts.totals(self.movie_disk, self._movie_now, point)
+        return self.parts.promises(self._rating_store(self._movie_now), log, totals)
 
     def _charts(self) -> MemoryCharts:
         return self.parts.charts(self.movie_disk, self._movie_now, point)
@@ -160,7 +167,7 @@ class Simulator:
             self.events += 1
             self.happen()
 
-    def _pick(self, among: list[Any]) -> Any:
+    def _pick(self, among: Sequence[Any]) -> Any:
         return among[int(self.dice() * len(among))]
 
     def say(self, *words: object) -> None:
@@ -296,12 +303,13 @@ class Simulator:
         partition = int(self.dice() * len(self.log_disk.partitions))
         number = len(self.dead)
         if self.dice() < 0.5:
-            record: Poison | RatingChanged = Poison(b"%d, no event" % number, "broken")
-            self.dead.append(record[0])
+            raw = b"%d, no event" % number
+            record: Poison | RatingChanged = Poison(raw, "broken")
         else:
             version, value = self.random.choice(((1, 0), (0, 5), (1, 22), (2**63, 5), (1, -1)))
             record = RatingChanged("m0", POISON + b"%8d" % number, version, value)
-            self.dead.append(encode(record))
+            raw = encode(record)
+        self.dead.append(raw)
         self.say("a poison record:", record)
         self.log_disk.append(partition, record)
 
@@ -385,6 +393,10 @@ class Simulator:
                     self.gone[movie_id] = (self.steps, self.movie_disk.revision)
 
         self.start(process, f"{movie_id} comes or goes", change())
+
+    def rebuild(self) -> None:
+        if not self.keeper.tasks:
+            self.start(self.keeper, "rebuild", self.keeper.stage.rebuild())
 
     def crash_one(self) -> None:
         self.crash(self._pick(self.ratings + self.workers))
@@ -479,4 +491,5 @@ HAPPENINGS: list[Callable[[Simulator], None]] = [
     *[Simulator.restore] * 3,
     *[Simulator.lose_cache] * 1,
     *[Simulator.poison] * 2,
+    *[Simulator.rebuild] * 2,
 ]

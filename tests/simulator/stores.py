@@ -463,7 +463,7 @@ class MemoryCatalogue:
         return self._disk.standing(movie) if movie else None
 
     @between_points
-    def list(
+    def search(
         self, query: str, genre: str | None, year: int | None, after: str | None, limit: int
     ) -> tuple[list[Standing], str | None]:
         words = titles.words(query)
@@ -482,14 +482,14 @@ class MemoryCatalogue:
         page = [self._disk.standing(found[key]) for key in keys[:limit]]
         return page, keys[limit - 1] if len(keys) > limit else None
 
-    async def scan(self) -> "AsyncIterator[list[Standing]]":
+    async def scan(self) -> AsyncIterator[list[Standing]]:
         movies = [self._disk.movies[movie_id] for movie_id in sorted(self._disk.movies)]
         for page in pages_of(movies):
             await self._point("MemoryCatalogue.scan")
             yield [self._disk.standing(movie) for movie in page]
 
     @between_points
-    def match(self, clues: Sequence[Clue]) -> "list[str | None]":
+    def match(self, clues: Sequence[Clue]) -> list[str | None]:
         return [self._match(clue) for clue in clues]
 
     @between_points
@@ -527,7 +527,7 @@ class MemoryCatalogue:
         return Merged(added, replaced, len(nominations) - added - replaced)
 
     @between_points
-    def nominations(self) -> "list[Nomination]":
+    def nominations(self) -> list[Nomination]:
         found = self._disk.nominations.items()
         return [n for _, n in sorted(found, key=lambda f: (-f[0][0], not f[1].won, f[0][1]))]
 
