@@ -15,6 +15,9 @@ from .ports import Batch, EventLog, Notices, Poison, TotalsStore
 BATCH = 1000
 """Events in one fold: enough to share a commit, few enough not to hold up the ratings beside it."""
 
+BACKLOG = 10 * BATCH
+"""The same, where nobody waits: the more events share a movie, the less there is to write."""
+
 GATHER = 0.05
 """Seconds in which events gather after a fold that took all there were."""
 
@@ -29,30 +32,30 @@ class Aggregator:
         self._totals = totals
         self._notices = notices
 
-    async def step(self) -> int:
-        """Fold the next batch, if there is one; how many records it held."""
-        batch = await self._events.poll(BATCH)
+    async def step(self, most: int = BATCH) -> int:
+        """Fold the next batch, if there is one, of ``most`` records; how many it held."""
+        batch = await self._events.poll(most)
         if batch is None:
             return 0
         try:
             changed = await self._fold(batch)
         except PositionMoved as moved:
-            await self._events.seek(batch.partition, moved.position)
+            self._events.seek(batch.partition, moved.position)
             return 0
         except BaseException:
             # Whatever became of it (also where it was cut off): the same records come again.
             if batch.start is not None:
-                await self._events.seek(batch.partition, batch.start)
+                self._events.seek(batch.partition, batch.start)
             raise
-        await self._events.done(batch)
         if changed:
             self._notices.tell("totals")
+        await self._events.done(batch)
         return len(batch.events) + len(batch.poison)
 
     async def drain(self) -> None:
         """Fold until the log is empty."""
         while await self._events.behind():
-            await self.step()
+            await self.step(BACKLOG)
 
     async def run(self) -> None:
         """Fold for ever; while a store is away, try again every second."""

@@ -9,11 +9,15 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import add, mul
 from typing import NamedTuple
 
 REMOVED = 21
 """The value of a rating that was taken back. Above every score, so that of two changes with one
 version the removal wins, in every store alike."""
+
+SCORES = range(1, REMOVED)
+"""The scores 0.5-10, in half points."""
 
 MOVIE_ID = re.compile(r"[A-Za-z0-9_-]{1,20}")
 RESERVED_IDS = frozenset({"top10", "top-rated", "bestpictures"})
@@ -66,7 +70,7 @@ class Erasure(NamedTuple):
 
 
 def rater_of(key: bytes, user_id: str) -> bytes:
-    """The keyed hash under which a user's ratings leave the rating store: HMAC-SHA-256, 128 bits."""
+    """The keyed hash under which a user's ratings leave the store: HMAC-SHA-256, 128 bits."""
     return hmac.digest(key, user_id.encode(), "sha256")[:16]
 
 
@@ -134,23 +138,25 @@ def fold(
     applied: Mapping[Pair, Applied], changes: Mapping[Pair, Applied]
 ) -> tuple[dict[Pair, Applied], dict[str, Delta]]:
     """What ``changes`` alter: the pairs that are newer than applied, and each movie's delta."""
-    newer: dict[Pair, Applied] = {}
-    deltas: dict[str, Delta] = {}
+    newer = {pair: change for pair, change in changes.items() if change > applied.get(pair, NEVER)}
+    return newer, deltas(applied, newer)
+
+
+def deltas(applied: Mapping[Pair, Applied], changes: Mapping[Pair, Applied]) -> dict[str, Delta]:
+    """How each movie's distribution changes where ``changes`` take the place of what is applied."""
+    found: dict[str, Delta] = {}
     for pair, change in changes.items():
         before = applied.get(pair, NEVER)
-        if change <= before:
-            continue
-        newer[pair] = change
         if change.value == before.value:
             continue
-        delta = deltas.get(pair[0])
+        delta = found.get(pair[0])
         if delta is None:
-            delta = deltas[pair[0]] = [0] * 20
+            delta = found[pair[0]] = [0] * 20
         if before.value != REMOVED:
             delta[before.value - 1] -= 1
         if change.value != REMOVED:
             delta[change.value - 1] += 1
-    return newer, deltas
+    return found
 
 
 class Totals(NamedTuple):
@@ -165,10 +171,10 @@ class Totals(NamedTuple):
     @property
     def total(self) -> int:
         """In half points."""
-        return sum(value * count for value, count in enumerate(self.counts, 1))
+        return sum(map(mul, SCORES, self.counts))
 
     def plus(self, delta: Delta) -> "Totals":
-        return Totals(tuple(map(int.__add__, self.counts, delta)))
+        return Totals(tuple(map(add, self.counts, delta)))
 
 
 # ---- the chart ---------------------------------------------------------------------------------

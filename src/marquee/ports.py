@@ -54,7 +54,7 @@ class RatingStore(Protocol):
     async def merge(self, ratings: Sequence[Rating]) -> Merged:
         """Take ratings that bring their own versions, as from a file: the last writer wins.
 
-        A version at or below the user's last erasure is lifted to just above it.
+        A version at or below the user's last erasure is lifted to just above it, one below 1 to 1.
         """
         ...
 
@@ -114,12 +114,13 @@ class EventLog(Protocol):
     async def poll(self, limit: int) -> Batch | None:
         """The next records of one partition, at most ``limit``; None after a while without any.
 
-        Begins at the position that the totals hold, and goes on behind what it gave last.
+        Begins at the position that the totals hold, and goes on behind what it gave last; where
+        that gave nothing, it begins again: the totals may have been restored meanwhile.
         """
         ...
 
-    async def seek(self, partition: int, position: int) -> None:
-        """Go on from behind ``position``."""
+    def seek(self, partition: int, position: int) -> None:
+        """Go on from behind ``position``. Only remembers it: never waits, never fails."""
         ...
 
     async def done(self, batch: Batch) -> None:
@@ -139,6 +140,14 @@ class DeadLetter(NamedTuple):
     raw: bytes
     error: str
     died_at: int
+
+
+class Correction(NamedTuple):
+    """What a pair was seen to hold, and what it should."""
+
+    pair: Pair
+    seen: Applied
+    right: Applied
 
 
 class TotalsStore(Protocol):
@@ -174,6 +183,11 @@ class TotalsStore(Protocol):
     def scan_totals(self) -> AsyncIterator[list[tuple[str, Totals, Totals]]]:
         """Each movie's id, its totals, and those recounted from its applied rows, as of one
         moment; in pages, by id."""
+        ...
+
+    async def correct(self, corrections: Sequence[Correction]) -> int:
+        """Put applied pairs right where they still are as they were seen, in one transaction, the
+        totals with them; how many. Unlike ``fold`` it can go back: for repairs alone."""
         ...
 
     async def recount(self, movie_id: str) -> bool:
@@ -259,7 +273,10 @@ class Charts(Protocol):
     """The chart as the database of the totals orders it. Reads may come from a replica."""
 
     async def refresh(self) -> Chart:
-        """Bring ``top10_rated_movie`` up to date and give it: costs the same however many movies."""
+        """Bring ``top10_rated_movie`` up to date and give it; costs the same however many movies.
+
+        ``refreshed_at`` is above every one before, also where the store's clock was set back.
+        """
         ...
 
     async def chart(self, query: ChartQuery) -> Chart:

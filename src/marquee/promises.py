@@ -12,16 +12,17 @@ from typing import NamedTuple
 
 from . import events
 from .errors import Invalid
-from .model import REMOVED, Applied, Pair, RatingChanged, Totals
-from .ports import Batch, DeadLetter, EventLog, RatingStore, TotalsStore
+from .model import NEVER, REMOVED, Applied, Pair, RatingChanged, Totals
+from .ports import Batch, Correction, DeadLetter, EventLog, RatingStore, TotalsStore
 
 SETTLED_SECONDS = 600
-"""An applied rating that the store does not have is taken back if it is older: in some stores the
-event may be published a moment before its rating is there."""
+"""What is applied against the store's word is taken back if it is older: in some stores the event
+may be published a moment before its rating is there."""
 
 SLICE = 500_000
 """Applied pairs that a rebuild keeps in memory at a time."""
 
+PAGE = 1000
 PATIENCE_SECONDS = 30.0
 
 
@@ -133,27 +134,36 @@ class Promises:
             return zlib.crc32(movie_id.encode()) % slices == number
 
         # First what is applied, then what is stored: a rating is stored before it is applied, so
-        # what the second look lacks was taken away, and not just missed.
+        # what the store does not have, or has older, was not just missed.
         settled = (time.time() - SETTLED_SECONDS) * 1e6
-        orphans: dict[Pair, Applied] = {}
+        applied: dict[Pair, Applied] = {}
         async for page in self._totals.scan_applied():
-            orphans.update(
-                (pair, change)
-                for pair, change in page
-                if change.value != REMOVED and change.version < settled and ours(pair[0])
-            )
+            applied.update((pair, change) for pair, change in page if ours(pair[0]))
         anew: list[RatingChanged] = []
+        wrong: list[Correction] = []
         async for event in self._sent_anew():
-            if ours(event.movie_id):
-                orphans.pop((event.movie_id, event.rater), None)
+            if not ours(event.movie_id):
+                continue
+            pair, stored = (event.movie_id, event.rater), Applied(event.version, event.value)
+            seen = applied.pop(pair, NEVER)
+            if seen < stored:
                 anew.append(event)
-                if len(anew) == 1000:
-                    await self._totals.fold(Batch(anew))
-                    anew = []
-        # Of equal versions the removal wins; one that is newer stays.
-        anew += [RatingChanged(*pair, change.version, REMOVED) for pair, change in orphans.items()]
-        for begin in range(0, len(anew), 1000):
-            await self._totals.fold(Batch(anew[begin : begin + 1000]))
+            elif seen > stored and seen.version < settled:
+                wrong.append(Correction(pair, seen, stored))
+            if len(anew) + len(wrong) >= PAGE:
+                await self._put_right(anew, wrong)
+        for pair, seen in applied.items():
+            if seen.value != REMOVED and seen.version < settled:
+                wrong.append(Correction(pair, seen, Applied(seen.version, REMOVED)))
+        await self._put_right(anew, wrong)
+
+    async def _put_right(self, anew: list[RatingChanged], wrong: list[Correction]) -> None:
+        """Fold what is newer, take back what is not so, and empty both lists."""
+        await self._totals.fold(Batch(anew))
+        for begin in range(0, len(wrong), PAGE):
+            await self._totals.correct(wrong[begin : begin + PAGE])
+        anew.clear()
+        wrong.clear()
 
     async def _sent_anew(
         self, movies: Collection[str] | None = None

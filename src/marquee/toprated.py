@@ -4,13 +4,14 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from .errors import StoreAway
 from .model import TOP_TEN, Chart, ChartQuery, Prior
 from .ports import Cache, Charts, Notices
 
-AT_LEAST_EVERY = 3.0
+AT_LEAST_EVERY = 1.5
 """Seconds after which the ten is refreshed also where nobody told of a change."""
 
 CHART_SECONDS = 1.0
@@ -46,10 +47,8 @@ class Refresher:
             except StoreAway as away:
                 log.warning("the ten waits for a store: %s", away)
             await asyncio.sleep(self._least)
-            try:
-                await asyncio.wait_for(self._stale.wait(), AT_LEAST_EVERY - self._least)
-            except TimeoutError:
-                pass
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stale.wait(), max(0, AT_LEAST_EVERY - self._least))
 
 
 class TopRated:
@@ -62,8 +61,8 @@ class TopRated:
         self._taken: Callable[[Chart], None] = lambda _: None
         self._true_at = 0.0
         self.ten: Chart | None = None
-        self._others: dict[ChartQuery, Chart] = {}  # by last use
-        self._charting = asyncio.Lock()
+        self._others: dict[ChartQuery, tuple[float, Chart]] = {}  # the last computed last
+        self._computing: dict[ChartQuery, asyncio.Task[Chart]] = {}
         notices.listen("ten", lambda _: self._told.set())
 
     def on_taken(self, taken: Callable[[Chart], None]) -> None:
@@ -100,10 +99,8 @@ class TopRated:
                 await self.step()
             except StoreAway as away:
                 log.warning("the ten is served as it was: %s", away)
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._told.wait(), 1)
-            except TimeoutError:
-                pass
 
     async def chart(self, query: ChartQuery) -> Chart:
         """Any chart: the ten itself from memory, another one at most a second old.
@@ -112,15 +109,25 @@ class TopRated:
         """
         if query == TOP_TEN and self.ten is not None:
             return self.ten
-        async with self._charting:
-            known = self._others.pop(query, None)
-            fresh = known and time.time() - known.refreshed_at / 1e6 < CHART_SECONDS
-            chart = known if known and fresh else await self._charts.chart(query)
-            if known is None or chart.entries != known.entries:
-                chart = replace(chart, changed_at=chart.refreshed_at)
-            else:
-                chart = replace(chart, changed_at=known.changed_at)
-            if len(self._others) >= CHARTS_KEPT:
-                del self._others[next(iter(self._others))]
-            self._others[query] = chart
+        computed_at, known = self._others.get(query, (0.0, None))
+        if known and time.monotonic() < computed_at + CHART_SECONDS:
+            return known
+        computing = self._computing.get(query)
+        if computing is None:  # many may ask for it at once: it is computed once
+            computing = asyncio.create_task(self._compute(query))
+            self._computing[query] = computing
+            computing.add_done_callback(lambda _: self._computing.pop(query))
+        return await asyncio.shield(computing)
+
+    async def _compute(self, query: ChartQuery) -> Chart:
+        computed_at = time.monotonic()
+        chart = await self._charts.chart(query)
+        _, known = self._others.pop(query, (0.0, None))
+        same = known is not None and chart.entries == known.entries
+        chart = replace(
+            chart, changed_at=known.changed_at if known and same else chart.refreshed_at
+        )
+        if len(self._others) >= CHARTS_KEPT:
+            del self._others[next(iter(self._others))]
+        self._others[query] = computed_at, chart
         return chart

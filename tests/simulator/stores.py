@@ -30,13 +30,14 @@ from marquee.model import (
     Standing,
     Totals,
     VersionClock,
+    deltas,
     fold,
     latest,
     rate_tenths,
     rater_of,
     slot_of,
 )
-from marquee.ports import Batch, Clue, DeadLetter, Merged, Poison
+from marquee.ports import Batch, Clue, Correction, DeadLetter, Merged, Poison
 
 PAGE = 100
 DEFAULT = Prior()
@@ -273,7 +274,6 @@ class MemoryLog:
         poison = [record for record in records if isinstance(record, Poison)]
         return Batch(events, poison, partition, start, end)
 
-    @between_points
     def seek(self, partition: int, position: int) -> None:
         self._at[partition] = position
 
@@ -388,6 +388,17 @@ class MemoryTotals:
                 )
                 for movie_id in page
             ]
+
+    @between_points
+    def correct(self, corrections: Sequence[Correction]) -> int:
+        disk = self._disk
+        right = {
+            pair: right for pair, seen, right in corrections if disk.applied.get(pair) == seen
+        }
+        for movie_id, delta in deltas(disk.applied, right).items():
+            disk.totals[movie_id] = disk.totals.get(movie_id, Totals()).plus(delta)
+        disk.applied.update(right)
+        return len(right)
 
     @between_points
     def recount(self, movie_id: str) -> bool:

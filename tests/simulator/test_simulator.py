@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from marquee.model import Applied, Totals
+from marquee.model import REMOVED, Applied, Totals
 from marquee.promises import Promises
 from tests.simulator import checks
 from tests.simulator.ledger import Broken
@@ -115,6 +115,21 @@ def stand_where_it_was_earlier(movies: MovieDisk) -> None:
             movies.applied[pair] = Applied(version - 1, 1 if value == 20 else 20)
 
 
+def be_ahead_of_the_ratings(movies: MovieDisk) -> None:
+    for pair, (version, value) in movies.applied.items():
+        movies.applied[pair] = Applied(version + 1, 1 if value == 20 else 20)
+
+
+def hold_a_larger_value_of_the_same_version(movies: MovieDisk) -> None:
+    for pair, (version, value) in movies.applied.items():
+        movies.applied[pair] = Applied(version, min(REMOVED, value + 1))
+
+
+def take_back_what_stands(movies: MovieDisk) -> None:
+    for pair, (version, _) in movies.applied.items():
+        movies.applied[pair] = Applied(version, REMOVED)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -123,6 +138,9 @@ def stand_where_it_was_earlier(movies: MovieDisk) -> None:
         lose_what_is_applied_but_not_its_totals,
         count_what_nobody_rated,
         stand_where_it_was_earlier,
+        be_ahead_of_the_ratings,
+        hold_a_larger_value_of_the_same_version,
+        take_back_what_stands,
     ],
 )
 def test_what_was_damaged_is_rebuilt(damage: Callable[[MovieDisk], None]) -> None:

@@ -5,6 +5,7 @@ A single writer commits ids in their order, so that a reader behind one id has s
 
 import asyncio
 import sqlite3
+from contextlib import suppress
 
 from ...events import fault
 from ...model import RatingChanged
@@ -27,19 +28,15 @@ class SqliteOutbox:
         database.on_commit(lambda _: self._written.set())
 
     async def poll(self, limit: int) -> Batch | None:
-        batch = await self._database.read(lambda connection: self._next(connection, limit))
+        self._written.clear()
+        batch = await self._look(limit)
         if batch is None:
-            self._written.clear()
-            try:
+            with suppress(TimeoutError):
                 await asyncio.wait_for(self._written.wait(), LOOK_EVERY)
-            except TimeoutError:
-                return None
-            batch = await self._database.read(lambda connection: self._next(connection, limit))
-        if batch is not None:
-            self._at = batch.end
+                batch = await self._look(limit)
         return batch
 
-    async def seek(self, partition: int, position: int) -> None:
+    def seek(self, partition: int, position: int) -> None:
         self._at = position
 
     async def done(self, batch: Batch) -> None:
@@ -56,6 +53,11 @@ class SqliteOutbox:
             return max(0, (row[0] or 0) - read_position(connection, 0))
 
         return await self._database.read(job)
+
+    async def _look(self, limit: int) -> Batch | None:
+        batch = await self._database.read(lambda connection: self._next(connection, limit))
+        self._at = None if batch is None else batch.end
+        return batch
 
     def _next(self, connection: sqlite3.Connection, limit: int) -> Batch | None:
         start = read_position(connection, 0) if self._at is None else self._at

@@ -67,7 +67,6 @@ class SqliteRatings:
                 fresh[user_id, movie_id] = (version, value)
                 rows.append((user_id, movie_id, value, version))
                 events.append((movie_id, raters[user_id], version, value))
-                self._clock.seen(version)
             connection.executemany("INSERT OR REPLACE INTO rating VALUES (?, ?, ?, ?)", rows)
             connection.executemany(SEND, events)
             return Merged(added, replaced, len(ratings) - added - replaced)

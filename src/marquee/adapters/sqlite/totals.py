@@ -16,11 +16,12 @@ from ...model import (
     Pair,
     Prior,
     Totals,
+    deltas,
     fold,
     latest,
     rate_tenths,
 )
-from ...ports import Batch, DeadLetter
+from ...ports import Batch, Correction, DeadLetter
 from .database import PAGE, Database, now_us, read_position, read_prior
 
 APPLIED = "SELECT version, value FROM applied WHERE movie_id = ? AND rater = ?"
@@ -74,6 +75,15 @@ class SqliteTotals:
             page, after = await self._database.read(partial(read_recounted, after=after))
             yield page
 
+    async def correct(self, corrections: Sequence[Correction]) -> int:
+        def job(connection: sqlite3.Connection) -> int:
+            applied = read_applied(connection, [pair for pair, *_ in corrections])
+            right = {pair: right for pair, seen, right in corrections if applied.get(pair) == seen}
+            apply(connection, right, deltas(applied, right))
+            return len(right)
+
+        return await self._database.write(job)
+
     async def recount(self, movie_id: str) -> bool:
         def job(connection: sqlite3.Connection) -> bool:
             counted = dict(recounts(connection, "movie_id = ?", (movie_id,))).get(
@@ -119,14 +129,17 @@ def fold_batch(connection: sqlite3.Connection, batch: Batch) -> int:
             [(*poison, now_us()) for poison in batch.poison],
         )
     changes = latest(batch.events)
-    newer, deltas = fold(read_applied(connection, changes), changes)
+    newer, changed = fold(read_applied(connection, changes), changes)
+    apply(connection, newer, changed)
+    return len(changed)
+
+
+def apply(
+    connection: sqlite3.Connection, newer: dict[Pair, Applied], changed: dict[str, Delta]
+) -> None:
     connection.executemany(APPLY, [(*change, *pair) for pair, change in newer.items()])
-    write_totals(connection, plus(connection, deltas))
-    return len(deltas)
-
-
-def plus(connection: sqlite3.Connection, deltas: dict[str, Delta]) -> list[tuple[str, Totals]]:
-    return [(id, read_totals(connection, id).plus(delta)) for id, delta in deltas.items()]
+    totals = [(id, read_totals(connection, id).plus(delta)) for id, delta in changed.items()]
+    write_totals(connection, totals)
 
 
 def read_applied(
