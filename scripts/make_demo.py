@@ -1,4 +1,6 @@
-"""Makes the data of the demo from its two sources:  scripts/make_demo.py DATA
+"""Makes the data of the demo from its two sources.
+
+scripts/make_demo.py DATA
 
 DATA is a folder with oscars/oscars.csv (github.com/DLu/oscar_data) and
 box-office/fivethirtyeight_bechdel_movies.csv (github.com/fivethirtyeight/data, bechdel/movies.csv).
@@ -53,15 +55,12 @@ def main(data: Path) -> None:
         out.writerow(["ceremony", "category", "film", "filmId", "name", "winner"])
         for row in nominations:
             it = row.nomination
-            out.writerow(
-                [it.ceremony, "Best Picture", it.title, row.clue.imdb_id, it.additional_info]
-                + ["True" if it.won else ""]
-            )
+            won = "True" if it.won else ""
+            cells = it.ceremony, "Best Picture", it.title, row.clue.imdb_id, it.additional_info, won
+            out.writerow(cells)
     print(f"{len(nominations)} nominations, {sum(row.nomination.won for row in nominations)} won")
-    print(f"{len(known)} movies, {sum(m.box_office is not None for m in known.values())} with box")
-    print(
-        f"office, {both} of them nominated, {sum(m.year is None for m in known.values())} undated"
-    )
+    earning = sum(movie.box_office is not None for movie in known.values())
+    print(f"{len(known)} movies, {earning} with box office, {both} of those nominated")
 
 
 def sheets(path: Path) -> list[Sheet]:

@@ -36,14 +36,14 @@ CATEGORIES = frozenset(
 )
 """What the award was called over the years, and what files call all of it."""
 
-MOVED = frozenset(
+EARLIEST = frozenset(
     key(title)
     for title in (
         *("The Racket", "7th Heaven", "Wings", "Alibi", "In Old Arizona", "The Broadway Melody"),
         *("Hollywood Revue", "The Hollywood Revue of 1929", "The Patriot"),
     )
 )
-"""The titles that stand in the wrong column."""
+"""The titles of the first two ceremonies: what stands in their place there is the studio."""
 
 SPLIT_YEARS = 6
 """So many ceremonies honoured the films of a season: the first of 1927/28. The seventh: of 1934."""
@@ -107,7 +107,7 @@ def _nominee_row(won: str, line: int, record: Record) -> NominationRow:
     if not (label := _LABEL.fullmatch(year)):
         raise BadRow("the year is none of the Academy's", year)
     title, info = text_of(record.get("nominee")), text_of(record.get("additionalinfo"))
-    if key(info) in MOVED and key(title) not in MOVED:
+    if int(label[2]) <= 2 and key(title) not in EARLIEST:
         title, info = info, title
     return _row(line, int(label[2]), title, record.get(won), info, None)
 

@@ -358,9 +358,10 @@ def _json_values(text: TextIO) -> Iterator[Any]:
     broken = ended = False
     while True:
         if broken:
-            found = _NEXT_OBJECT.search(buffer, at)
-            broken = not found
-            at = found.end() if found else len(buffer)
+            if found := _NEXT_OBJECT.search(buffer, at):
+                at, broken = found.end(), False
+                continue
+            at = len(buffer)
         else:
             between = _BETWEEN.match(buffer, at)
             at = between.end() if between else at

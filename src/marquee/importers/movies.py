@@ -157,7 +157,7 @@ def _genres(cell: Any) -> tuple[str, ...]:
         except (ValueError, RecursionError):
             raise BadRow("the genres can't be read", cell) from None
     if isinstance(cell, str):
-        cell = cell.split("|") if "|" in cell else re.split(r", +", cell)
+        cell = re.split(r" *\| *" if "|" in cell else ", +", cell)
     if not isinstance(cell, list):
         return ()
     names = (genre.get("name") if isinstance(genre, dict) else genre for genre in cell)

@@ -4,7 +4,6 @@ A cell that can't be read raises ``BadRow``, whose reason is one of few sentence
 and whose detail is the cell.
 """
 
-import calendar
 import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
@@ -101,15 +100,16 @@ UNKNOWN = frozenset({"", "#n/a", "n/a", "na", "nan", "none", "null", "unknown", 
 NOT_THERE = UNKNOWN - {"nan"}
 
 _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
-_HALF_STARS = re.compile(r"(★*|[0-9]{0,2})\s*(½?)")
+_STARS = re.compile(r"(★*|[0-9]{0,2})\s*(½?)")
 _NUMBER = re.compile(r"[0-9]{1,3}(?:[.,][0-9]{1,20})?")
 _WHOLE = re.compile(r"[$€£]?\s*([0-9]{1,20}|[0-9]{1,3}(?:[, ][0-9]{3}){1,6})(?:\.0*)?")
 _IMDB = re.compile(r"(?:.*/title/)?(?:tt)?([0-9]{1,10})/?(?:[?#].*)?", re.IGNORECASE)
 _C_DATE = re.compile(  # "Sun Mar 10 00:00:00 2013", "Jun 12 1998"
     r"(?:[A-Z][a-z]{2},? )?([A-Z][a-z]{2}) +([0-9]{1,2}),?(?: ([0-9:]{8}))? ([0-9]{4})"
 )
+_ISO_DATE = re.compile("[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9].*)?")
 _DOTTED = re.compile(r"([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{4})")
-_MONTHS = {name: number for number, name in enumerate(calendar.month_abbr) if number}
+_MONTHS = {"JanFebMarAprMayJunJulAugSepOctNovDec"[3 * n : 3 * n + 3]: n + 1 for n in range(12)}
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 DAY = 86_400_000_000
@@ -151,7 +151,7 @@ HALVES_OF_TEN = Scale(2, 1)
 
 @lru_cache(4096)
 def _half_points(text: str, scale: Scale) -> int:
-    if (stars := _HALF_STARS.fullmatch(text)) and (stars[2] or "★" in text):
+    if (stars := _STARS.fullmatch(text)) and (stars[2] or "★" in text):
         whole = len(stars[1]) if "★" in text else int(stars[1] or 0)
         number = Decimal(whole) + (Decimal("0.5") if stars[2] else 0)
     elif _NUMBER.fullmatch(text):
@@ -203,10 +203,12 @@ def moment_of(text: str) -> datetime | None:
             text = f"{year}-{_MONTHS[month]:02}-{int(day):02}T{time or '00:00:00'}"
         elif found := _DOTTED.fullmatch(text):
             text = f"{found[3]}-{int(found[2]):02}-{int(found[1]):02}"
-        elif text[:4].isdecimal() and text[4:5] == "/":
+        elif text[4:5] == "/":
             text = text.replace("/", "-")
         elif text.endswith(" UTC"):
             text = text[:-4]
+        if not _ISO_DATE.fullmatch(text):  # fromisoformat knows stranger ones
+            return None
         moment = datetime.fromisoformat(text)
         return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
     except (ValueError, KeyError, OverflowError):
