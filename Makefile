@@ -33,6 +33,7 @@ format: dev ## put the code into its style
 	$(python) -m ruff format
 
 docs: dev ## write the generated pages in docs/ anew
+	$(python) scripts/write_openapi.py
 	$(python) scripts/check_docs.py
 
 lock: dev ## write the lock files anew (ARGS=--upgrade for newer versions)

@@ -25,6 +25,7 @@ from .http import ratings as ratings_calls
 from .http.app import App
 from .http.auth import Verifier
 from .http.calls import Endpoint, Guard
+from .http.docs import Docs
 from .http.limits import parse_quota, parse_trusted
 from .http.metrics import Figure, Metrics
 from .movies import Movies
@@ -240,7 +241,8 @@ class Marquee:
         ready = {operations.LIVE: self._health.live, operations.READY: self._health.ready}
         if "top-rated" in self._roles:
             ready[charts_calls.TEN] = charts_calls.Ten(self.toprated).answer
-        return App(self.endpoints(), ready, self._guard, self._metrics)
+        docs = Docs(self.endpoints())
+        return App(docs.endpoints, ready | docs.ready, self._guard, self._metrics)
 
     async def start(self) -> None:
         """Have everything in memory that is served from there, then go on in the background."""

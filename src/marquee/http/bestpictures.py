@@ -1,10 +1,10 @@
 """Who was nominated for Best Picture, and who won."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, Meta, UnsetType
 
-from ..bestpictures import BestPictures
+from ..bestpictures import LONGEST_TITLE, BestPictures
 from ..errors import Invalid
 from . import cursors
 from .calls import Answer, Call, Endpoint
@@ -20,7 +20,17 @@ from .shapes import (
 
 
 class NominationsAsked(Asked, frozen=True):
-    title: str | UnsetType = UNSET
+    title: (
+        Annotated[
+            str,
+            Meta(
+                description="Case, accents, punctuation and articles do not matter.",
+                examples=["Parasite"],
+                extra_json_schema={"minLength": 1, "maxLength": LONGEST_TITLE, "pattern": r"\S"},
+            ),
+        ]
+        | UnsetType
+    ) = UNSET
     won: Literal["true", "false"] | UnsetType = UNSET
     year: Year | UnsetType = UNSET
     cursor: Cursor | UnsetType = UNSET
@@ -57,10 +67,11 @@ def endpoints(bestpictures: BestPictures) -> list[Endpoint]:
             "Whether a movie won the Oscar for Best Picture",
             "best pictures",
             {200: BestPicture | NominationList},
-            (400, 404),
+            (404,),
             query=NominationsAsked,
             description="With `title`: every Best Picture nomination of a movie of that title "
             "(case, accents, punctuation and articles do not matter); 404 with `suggestions` where "
             "it was never nominated. Without: all nominations, newest first.",
+            name="getBestPictures",
         )
     ]

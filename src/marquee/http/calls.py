@@ -92,7 +92,7 @@ class Endpoint:
     answers: Mapping[int, Any]
     """Each status of success, and the type of its body (None: without one)."""
     errors: tuple[int, ...] = ()
-    """The problems it answers with, but for those that any call may (429, 500, 503)."""
+    """The problems it answers with, but for those that go with what it is: see ``openapi``."""
     query: type = Nothing
     body: Any = None
     token: bool = False
@@ -102,9 +102,14 @@ class Endpoint:
     """Whose rating it writes: that user's own limit counts."""
     media: tuple[str, ...] = ("application/json",)
     limited: bool = True
+    headers: tuple[str, ...] = ()
+    """Those of its answers that its caller may go by."""
+    movie: str = "tt0111161"
+    """A movie id that works as it stands on the demo catalogue; and a body that does."""
     example: Any = None
-    """A body that works as it stands on the demo catalogue."""
     description: str = ""
+    name: str = field(kw_only=True)
+    """Its own, in the document and in the clients that are made from it."""
 
 
 @dataclass

@@ -8,7 +8,7 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.types import Scope
 
 from ..errors import StoreAway
-from ..model import Chart, ChartQuery
+from ..model import TOP_TEN, Chart, ChartQuery
 from ..toprated import TopRated
 from .calls import JSON, Answer, Call, Endpoint, encode
 from .prepared import Messages, Prepared
@@ -27,9 +27,11 @@ CACHING: Header = (
 class ChartAsked(Asked, frozen=True):
     limit: Limit = 10
     genre: Genre | UnsetType = UNSET
-    year_from: Year | UnsetType = UNSET
-    year_to: Year | UnsetType = UNSET
-    min_ratings: Annotated[int, Meta(ge=0, le=2**53)] = 1
+    year_from: Annotated[Year, Meta(examples=[1990])] | UnsetType = UNSET
+    year_to: Annotated[Year, Meta(examples=[1999])] | UnsetType = UNSET
+    min_ratings: Annotated[
+        int, Meta(ge=0, le=2**53, description="Movies with at least so many.")
+    ] = 1
     best_picture: Literal["won", "nominated"] | UnsetType = UNSET
     ranking: Literal["weighted", "mean"] = "weighted"
 
@@ -46,8 +48,13 @@ class ChartAsked(Asked, frozen=True):
 
 
 def endpoints(toprated: TopRated) -> list[Endpoint]:
+    async def ten(call: Call) -> Answer:
+        return await answer(call, TOP_TEN)
+
     async def chart(call: Call) -> Answer:
-        query = call.query.query()
+        return await answer(call, call.query.query())
+
+    async def answer(call: Call, query: ChartQuery) -> Answer:
         found = await toprated.chart(query)
         body = encode(chart_list(found, by_mean=query.by_mean))
         etag = entity_tag(body)
@@ -61,12 +68,14 @@ def endpoints(toprated: TopRated) -> list[Endpoint]:
         Endpoint(
             "GET",
             TEN,
-            chart,
+            ten,
             "The ten top-rated movies",
             "charts",
-            {200: ChartList},
+            {200: ChartList, 304: None},
+            headers=("ETag", "Age", "Cache-Control"),
             description="From memory, whatever is down: `Age` tells the seconds since it was "
             "last found true, `updatedAt` when it last changed.",
+            name="getTopTen",
         ),
         Endpoint(
             "GET",
@@ -74,10 +83,11 @@ def endpoints(toprated: TopRated) -> list[Endpoint]:
             chart,
             "Any chart",
             "charts",
-            {200: ChartList},
-            (400,),
+            {200: ChartList, 304: None},
+            headers=("ETag", "Age", "Cache-Control"),
             query=ChartAsked,
             description="Ordered by `rate`, box office, number of ratings (each descending), id.",
+            name="getChart",
         ),
     ]
 

@@ -11,6 +11,7 @@ from ..toprated import TopRated
 from . import cursors
 from .calls import Answer, Call, Endpoint
 from .shapes import (
+    NO_CONTROL,
     Asked,
     Cursor,
     Genre,
@@ -27,11 +28,19 @@ from .shapes import (
 )
 
 SCOPE = "movies:write"
+MADE_UP = "the-third-man"
+"""What examples may write and delete: no movie of anybody's."""
 
 
 class Search(Asked, frozen=True):
     query: Annotated[
-        str, Meta(max_length=200, description="Words of the title, or beginnings of them.")
+        str,
+        Meta(
+            max_length=200,
+            description="Words of the title, or beginnings of them.",
+            examples=["godfather"],
+            extra_json_schema=NO_CONTROL,
+        ),
     ] = ""
     genre: Genre | UnsetType = UNSET
     year: Year | UnsetType = UNSET
@@ -90,8 +99,8 @@ def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
             "Search and list movies, by title",
             "movies",
             {200: MovieList},
-            (400,),
             query=Search,
+            name="searchMovies",
         ),
         Endpoint(
             "POST",
@@ -100,13 +109,24 @@ def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
             "Add a movie",
             "movies",
             {201: MovieAnswer},
-            (400, 401, 403, 409, 413, 415),
+            (403, 409),
             body=NewMovie,
             token=True,
             scope=SCOPE,
+            headers=("Location",),
             example=example,
+            name="addMovie",
         ),
-        Endpoint("GET", one, read, "Read a movie", "movies", {200: MovieAnswer}, (400, 404)),
+        Endpoint(
+            "GET",
+            one,
+            read,
+            "Read a movie",
+            "movies",
+            {200: MovieAnswer},
+            (404,),
+            name="getMovie",
+        ),
         Endpoint(
             "PUT",
             one,
@@ -114,11 +134,13 @@ def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
             "Add or replace a movie",
             "movies",
             {200: MovieAnswer, 201: MovieAnswer},
-            (400, 401, 403, 413, 415),
+            (403,),
             body=MovieWritten,
             token=True,
             scope=SCOPE,
+            movie=MADE_UP,
             example=example,
+            name="putMovie",
         ),
         Endpoint(
             "DELETE",
@@ -127,10 +149,12 @@ def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
             "Take a movie out of the catalogue",
             "movies",
             {204: None},
-            (400, 401, 403, 404),
+            (403, 404),
             token=True,
             scope=SCOPE,
+            movie=MADE_UP,
             description="It leaves the charts. Its ratings stay, and count again if it comes back.",
+            name="deleteMovie",
         ),
         Endpoint(
             "GET",
@@ -139,6 +163,7 @@ def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
             "Read how a movie's ratings are distributed",
             "movies",
             {200: MovieRatings},
-            (400, 404),
+            (404,),
+            name="getRatings",
         ),
     ]

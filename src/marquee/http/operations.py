@@ -48,7 +48,7 @@ class Health:
         self._probes = probes
         self._needs = needs
         self._live = prepared(200, Live())
-        self._ready = prepared(503, Readiness("unavailable", {}))
+        self._is_ready(503, Readiness("unavailable", {}))
 
     def live(self, scope: Scope) -> Messages:
         return self._live.answer(scope)
@@ -64,7 +64,11 @@ class Health:
         status: Literal["ok", "degraded", "unavailable"] = (
             "ok" if not away else "degraded" if able else "unavailable"
         )
-        self._ready = prepared(200 if able else 503, Readiness(status, found))
+        self._is_ready(200 if able else 503, Readiness(status, found))
+
+    def _is_ready(self, status: int, readiness: Readiness) -> None:
+        self.readiness = Answer(readiness, status, (NOT_STORED,))
+        self._ready = prepared(status, readiness)
 
     async def run(self) -> None:
         while True:
@@ -92,14 +96,23 @@ def endpoints(health: Health, metrics: Metrics) -> list[Endpoint]:
         return Answer(Live())
 
     async def ready(call: Call) -> Answer:
-        raise StoreAway("It was not looked at yet.")
+        return health.readiness
 
     async def scrape(call: Call) -> Answer:
         body, content_type = metrics.exposition(call.header(b"accept"))
         return Answer(body, headers=((b"content-type", content_type.encode()), NOT_STORED))
 
     return [
-        Endpoint("GET", LIVE, live, "Whether it runs", "operations", {200: Live}, limited=False),
+        Endpoint(
+            "GET",
+            LIVE,
+            live,
+            "Whether it runs",
+            "operations",
+            {200: Live},
+            limited=False,
+            name="getLive",
+        ),
         Endpoint(
             "GET",
             READY,
@@ -108,6 +121,7 @@ def endpoints(health: Health, metrics: Metrics) -> list[Endpoint]:
             "operations",
             {200: Readiness, 503: Readiness},
             limited=False,
+            name="getReady",
         ),
         Endpoint(
             "GET",
@@ -118,5 +132,6 @@ def endpoints(health: Health, metrics: Metrics) -> list[Endpoint]:
             {200: str},
             media=("text/plain",),
             limited=False,
+            name="getMetrics",
         ),
     ]

@@ -107,12 +107,13 @@ def endpoints(ratings: Ratings, accepted: Callable[[], None]) -> list[Endpoint]:
             "Rate a movie, or change the rating",
             "ratings",
             {200: RateAnswer},
-            (400, 401, 404, 413, 415),
+            (404,),
             body=Rate,
             token=True,
             writes_rating_of=lambda call: call.user_id,
             example={"rate": 9},
             description="One rating per user and movie: the last one stands, however often sent.",
+            name="rate",
         ),
         Endpoint(
             "GET",
@@ -121,8 +122,9 @@ def endpoints(ratings: Ratings, accepted: Callable[[], None]) -> list[Endpoint]:
             "Read one's rating of a movie",
             "ratings",
             {200: RateAnswer},
-            (400, 401, 404),
+            (404,),
             token=True,
+            name="getRating",
         ),
         Endpoint(
             "DELETE",
@@ -131,9 +133,9 @@ def endpoints(ratings: Ratings, accepted: Callable[[], None]) -> list[Endpoint]:
             "Take one's rating back",
             "ratings",
             {204: None},
-            (400, 401),
             token=True,
             writes_rating_of=lambda call: call.user_id,
+            name="deleteRating",
         ),
         Endpoint(
             "POST",
@@ -142,15 +144,16 @@ def endpoints(ratings: Ratings, accepted: Callable[[], None]) -> list[Endpoint]:
             "Rate a movie for a user",
             "ratings",
             {201: RatingAnswer},
-            (400, 401, 403, 404, 413, 415),
+            (403, 404),
             body=NewRating,
             token=True,
             writes_rating_of=lambda call: (
                 call.body.user_id if FOR_ANYONE in call.caller.scopes else call.user_id
             ),
-            example={"userId": "alice", "ratingScore": 9},
+            example={"userId": "you", "ratingScore": 9},
             description="`userId` is the token's `sub`, or anyone with the scope "
             f"`{FOR_ANYONE}`: a trusted service that acts for its users.",
+            name="rateFor",
         ),
         Endpoint(
             "GET",
@@ -159,11 +162,11 @@ def endpoints(ratings: Ratings, accepted: Callable[[], None]) -> list[Endpoint]:
             "List one's ratings, by movie id",
             "ratings",
             {200: RateList},
-            (400, 401),
             query=MyRatings,
             token=True,
             media=("application/json", "text/csv"),
             description="With `Accept: text/csv` all of them, streamed.",
+            name="listRatings",
         ),
         Endpoint(
             "DELETE",
@@ -172,9 +175,9 @@ def endpoints(ratings: Ratings, accepted: Callable[[], None]) -> list[Endpoint]:
             "Erase all of one's ratings, everywhere",
             "ratings",
             {202: Erased},
-            (401,),
             token=True,
             writes_rating_of=lambda call: call.user_id,
+            name="eraseRatings",
         ),
     ]
 

@@ -7,6 +7,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ..model import (
+    RESERVED_IDS,
     Chart,
     Movie,
     Nomination,
@@ -31,38 +32,67 @@ def time_of(version: int) -> str:
     return f"{datetime.fromtimestamp(version / 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}.{version % 1_000_000:06d}Z"
 
 
-MovieId = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{1,20}$", examples=["tt0111161"])]
+# What the stages check themselves stands here as a schema alone, for the document.
+NO_CONTROL = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
+NOT_BLANK = {"pattern": r"^(?=.*\S)[^\x00-\x1f\x7f-\x9f]*$"}
+
+MovieId = Annotated[
+    str,
+    Meta(
+        pattern=r"^[A-Za-z0-9_-]{1,20}$",
+        examples=["tt0111161"],
+        extra_json_schema={"not": {"enum": sorted(RESERVED_IDS)}},
+    ),
+]
 Score = Annotated[float, Meta(ge=0.5, le=10, multiple_of=0.5, examples=[9])]
 Year = Annotated[int, Meta(ge=1870, le=2100)]
-Title = Annotated[str, Meta(min_length=1, max_length=500)]
-Genre = Annotated[str, Meta(min_length=1, max_length=50)]
-BoxOffice = Annotated[int, Meta(ge=0, le=2**53)]
+Title = Annotated[str, Meta(min_length=1, max_length=500, extra_json_schema=NOT_BLANK)]
+Genre = Annotated[str, Meta(min_length=1, max_length=50, extra_json_schema=NOT_BLANK)]
+BoxOffice = Annotated[int, Meta(ge=0, le=2**53, description="Whole US dollars.")]
 ImdbId = Annotated[str, Meta(pattern=r"^tt[0-9]{1,10}$", examples=["tt0111161"])]
 TmdbId = Annotated[int, Meta(ge=1, le=2**53)]
-Limit = Annotated[int, Meta(ge=1, le=250)]
-Cursor = Annotated[str, Meta(min_length=1, max_length=4000)]
+Limit = Annotated[int, Meta(ge=1, le=250, description="How many at most.")]
+Cursor = Annotated[
+    str, Meta(min_length=1, max_length=4000, description="The `nextCursor` of the page before.")
+]
 Time = Annotated[str, Meta(extra_json_schema={"format": "date-time"})]
+
+# And what we answer with.
+Rounded = Annotated[
+    float, Meta(ge=0.5, le=10, description="The weighted rating, rounded half up to tenths.")
+]
+Mean = Annotated[float, Meta(ge=0.5, le=10, description="The plain mean, unrounded.")]
+Weighted = Annotated[
+    float, Meta(ge=0.5, le=10, description="The mean drawn towards the prior, unrounded.")
+]
+Count = Annotated[int, Meta(ge=0)]
+Total = Annotated[float, Meta(ge=0, multiple_of=0.5, description="All scores, added up.")]
+NextCursor = Annotated[
+    str, Meta(description="Asks for the next page, as `cursor`; null on the last.")
+]
 
 # ---- movies and charts -------------------------------------------------------------------------
 
 
 class MovieEntry(Shape, frozen=True):
-    """A movie on a chart. ``rate`` is what the chart is ordered by, in tenths of a point."""
+    """A movie on a chart. ``rate`` is what the chart is ordered by: by means, the rounded mean."""
 
-    rank: int
+    rank: Annotated[int, Meta(ge=1)]
     id: str
     title: str
     year: int | None
-    rate: float
-    average_rating: float
-    weighted_rating: float
-    number_of_ratings: int
-    total_rating_score: float
-    box_office: int | None
+    rate: Rounded
+    average_rating: Mean
+    weighted_rating: Weighted
+    number_of_ratings: Count
+    total_rating_score: Total
+    box_office: BoxOffice | None
 
 
 class ChartList(Shape, frozen=True):
-    updated_at: Time
+    """A chart, best first."""
+
+    updated_at: Annotated[Time, Meta(description="When this list last changed.")]
     result: list[MovieEntry]
 
 
@@ -72,12 +102,12 @@ class MovieAnswer(Shape, frozen=True):
     id: str
     title: str
     year: int | None
-    rate: float | None
-    average_rating: float | None
-    weighted_rating: float | None
-    number_of_ratings: int
-    total_rating_score: float
-    box_office: int | None
+    rate: Rounded | None
+    average_rating: Mean | None
+    weighted_rating: Weighted | None
+    number_of_ratings: Count
+    total_rating_score: Total
+    box_office: BoxOffice | None
     genres: tuple[str, ...]
     imdb_id: str | None
     tmdb_id: int | None
@@ -86,21 +116,23 @@ class MovieAnswer(Shape, frozen=True):
 
 class MovieList(Shape, frozen=True):
     result: list[MovieAnswer]
-    next_cursor: str | None
+    next_cursor: NextCursor | None
 
 
 class ScoreCount(Shape, frozen=True):
-    score: float
-    count: int
+    score: Score
+    count: Count
 
 
 class MovieRatings(Shape, frozen=True):
+    """How often each score was given, from 0.5 up; the counts add up to ``numberOfRatings``."""
+
     movie_id: str
-    average_rating: float | None
-    weighted_rating: float | None
-    number_of_ratings: int
-    total_rating_score: float
-    distribution: list[ScoreCount]
+    average_rating: Mean | None
+    weighted_rating: Weighted | None
+    number_of_ratings: Count
+    total_rating_score: Total
+    distribution: Annotated[list[ScoreCount], Meta(min_length=20, max_length=20)]
 
 
 class MovieWritten(Asked, frozen=True):
@@ -128,37 +160,42 @@ class Rate(Asked, frozen=True):
 
 
 class RateAnswer(Shape, frozen=True):
+    """A rating as it is stored."""
+
     movie_id: str
     user_id: str
-    rate: float
+    rate: Score
     rated_at: Time
 
 
 class RateList(Shape, frozen=True):
     result: list[RateAnswer]
-    next_cursor: str | None
+    next_cursor: NextCursor | None
 
 
 class NewRating(Asked, frozen=True):
-    user_id: Annotated[str, Meta(min_length=1, max_length=128)]
+    user_id: Annotated[str, Meta(min_length=1, max_length=128, extra_json_schema=NO_CONTROL)]
     rating_score: Score
 
 
 class RatingAnswer(Shape, frozen=True):
     movie_id: str
     user_id: str
-    rating_score: float
+    rating_score: Score
     rated_at: Time
 
 
 class Erased(Shape, frozen=True):
-    erased: int
+    erased: Annotated[int, Meta(ge=0, description="How many ratings there were.")]
 
 
 # ---- Best Picture ------------------------------------------------------------------------------
 
 
 class NominationAnswer(Shape, frozen=True):
+    """``year`` is that of the films, ``yearLabel`` as the Academy writes it; ``movieId`` is null
+    where it is not known."""
+
     movie_id: str | None
     title: str
     year: int
@@ -169,6 +206,8 @@ class NominationAnswer(Shape, frozen=True):
 
 
 class BestPicture(Shape, frozen=True):
+    """``won``: whether any of the nominations of that title won."""
+
     title: str
     won: bool
     result: list[NominationAnswer]
@@ -176,7 +215,7 @@ class BestPicture(Shape, frozen=True):
 
 class NominationList(Shape, frozen=True):
     result: list[NominationAnswer]
-    next_cursor: str | None
+    next_cursor: NextCursor | None
 
 
 # ---- from the model ----------------------------------------------------------------------------
