@@ -75,7 +75,7 @@ async def run(
 def _readings(source: str, path: Path) -> list[Reading]:
     if source != AUTO and source not in _READINGS:
         raise Invalid(f"There is no source {source}: it is one of {', '.join(SOURCES)}.")
-    sheets = [Sheet(file) for file in find_files(path)]
+    sheets = everything = [Sheet(file) for file in find_files(path)]
     found = []
     for name, reading_of in _READINGS.items():
         if source == AUTO and name == movies.SOURCE:
@@ -84,7 +84,7 @@ def _readings(source: str, path: Path) -> list[Reading]:
             found.append(reading)
             sheets = [sheet for sheet in sheets if sheet not in reading.sheets]
     if not found:
-        raise Invalid(_why_not(source, path, sheets))
+        raise Invalid(_why_not(source, path, everything))
     return found
 
 

@@ -85,9 +85,10 @@ def _attempts(clue: Clue, loose: bool) -> Iterator[list[Clue]]:
     if title and year:
         yield [Clue(title=title, year=year)]
     if title and year and loose:
-        if others := titles.forms(title)[1:]:
-            yield [Clue(title=other, year=year) for other in others]
-        yield [Clue(title=title, year=year - 1), Clue(title=title, year=year + 1)]
+        names = titles.forms(title)
+        if names[1:]:
+            yield [Clue(title=name, year=year) for name in names[1:]]
+        yield [Clue(title=name, year=year + off) for name in names for off in (-1, 1)]
 
 
 def contradict(clue: Clue, movie: Movie) -> bool:
