@@ -60,7 +60,10 @@ def check(movie: Movie) -> None:
     """What a store must be able to rely on. Raises ``Invalid``."""
     if not is_movie_id(movie.id):
         raise Invalid("A movie's id is 1-20 letters, digits, _ and -.", "/id")
-    for pointer, text in (("/title", movie.title), *(("/genres", g) for g in movie.genres)):
+    texts = [("/title", movie.title), *(("/genres", genre) for genre in movie.genres)]
+    if movie.imdb_id is not None:
+        texts.append(("/imdbId", movie.imdb_id))
+    for pointer, text in texts:
         if has_control(text):
             raise Invalid("Control characters can't be kept.", pointer)
         if not text.strip():

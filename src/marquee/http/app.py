@@ -60,7 +60,10 @@ class App:
             await send(body)
             self._requests[scope["method"], scope["path"], start["status"]] += 1
             return
-        await self._router(scope, receive, send)
+        if scope["path"].endswith("\n"):  # the router's patterns would look past it
+            await self._unknown(scope, receive, send)
+        else:
+            await self._router(scope, receive, send)
 
     async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["marquee.id"] = request_id()

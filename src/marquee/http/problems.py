@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import quote
 
 import msgspec
 
@@ -65,7 +66,8 @@ def problem(error: Exception, path: str) -> tuple[int, list[Header], bytes]:
     if status == 503:
         headers.append((b"retry-after", b"%d" % RETRY_SECONDS))
     detail = str(error) if isinstance(error, MarqueeError) else "Something went wrong on our side."
-    body = encode(Problem(HTTPStatus(status).phrase, status, detail, instance=path[:500], **fields))
+    instance = quote(path[:500], safe="/:@!$&'()*+,;=~")
+    body = encode(Problem(HTTPStatus(status).phrase, status, detail, instance, **fields))
     headers.append((b"content-length", b"%d" % len(body)))
     return status, headers, body
 
