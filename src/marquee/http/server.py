@@ -35,11 +35,20 @@ class Protocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        self._head += len(data)
-        if self._head > MAX_HEAD and not self._in_body():
-            self._refuse(431, "The request's line and headers are over 64 KiB.")
+        room = MAX_HEAD - self._head
+        if len(data) <= room or self._in_body():
+            self._head += len(data)
+            super().data_received(data)
             return
-        super().data_received(data)
+        # More than a head may have; but what is too much of it may be a body already.
+        self._head = MAX_HEAD
+        super().data_received(data[:room])
+        if self.transport.is_closing():
+            return
+        if self._head < MAX_HEAD:
+            self.data_received(data[room:])
+        else:
+            self._refuse(431, "The request's line and headers are over 64 KiB.")
 
     def on_headers_complete(self) -> None:
         self._be_patient()
