@@ -25,6 +25,7 @@ from .http import ratings as ratings_calls
 from .http.app import App
 from .http.auth import Verifier
 from .http.calls import Endpoint, Guard
+from .http.cors import Cors
 from .http.docs import Docs
 from .http.limits import parse_quota, parse_trusted
 from .http.metrics import Figure, Metrics
@@ -237,12 +238,14 @@ class Marquee:
             found += bestpictures_calls.endpoints(self.bestpictures)
         return found
 
-    def app(self) -> App:
+    def app(self) -> App | Cors:
         ready = {operations.LIVE: self._health.live, operations.READY: self._health.ready}
         if "top-rated" in self._roles:
             ready[charts_calls.TEN] = charts_calls.Ten(self.toprated).answer
         docs = Docs(self.endpoints())
-        return App(docs.endpoints, ready | docs.ready, self._guard, self._metrics)
+        app = App(docs.endpoints, ready | docs.ready, self._guard, self._metrics)
+        origins = self.settings["cors_origins"]
+        return Cors(app, origins) if origins else app
 
     async def start(self) -> None:
         """Have everything in memory that is served from there, then go on in the background."""

@@ -1,0 +1,35 @@
+"""Which other origins' pages may call us (the Fetch standard's CORS protocol)."""
+
+from collections.abc import Sequence
+
+from starlette.datastructures import Headers
+from starlette.middleware.cors import CORSMiddleware
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Send
+
+from .problems import HttpError, problem
+
+ASKED = ("Authorization", "If-None-Match")
+TOLD = ("Age", "ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
+
+
+class Cors(CORSMiddleware):
+    """Starlette's, for answers that are made only once, and with problem documents."""
+
+    def __init__(self, app: ASGIApp, origins: Sequence[str]) -> None:
+        methods = ("GET", "HEAD", "POST", "PUT", "DELETE")
+        super().__init__(app, origins, methods, ASKED, expose_headers=TOLD)
+
+    def preflight_response(self, request_headers: Headers) -> Response:
+        response = super().preflight_response(request_headers)
+        if response.status_code == 400:
+            refusal = HttpError(400, "Pages of this origin may not make this call.")
+            _, headers, response.body = problem(refusal, "/")
+            for name, value in headers:
+                response.headers[name.decode()] = value.decode()
+        return response
+
+    async def send(self, message: Message, send: Send, request_headers: Headers) -> None:
+        if message["type"] == "http.response.start":
+            message = dict(message)  # a prepared one belongs to everybody
+        await super().send(message, send, request_headers)
