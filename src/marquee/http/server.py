@@ -1,7 +1,8 @@
-"""Uvicorn, as we run it: it drains on SIGTERM and exits 0, and says in our words what is no HTTP."""
+"""Uvicorn, as we run it: it drains on SIGTERM, exits 0, and says in our words what is no HTTP."""
 
 import asyncio
 import contextlib
+import logging
 import signal
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,7 +17,7 @@ DRAIN_SECONDS = 8
 
 KEEP_ALIVE_SECONDS = 75
 HEAD_SECONDS = 20.0
-"""Within which a new connection has to send its first request's head."""
+"""Within which a request's head has to come, once it or its connection has begun."""
 
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers."""
@@ -24,59 +25,102 @@ MAX_HEAD = 64 * 1024
 
 class Protocol(HttpToolsProtocol):
     _head = 0
+    _whole = True
+    """Whether the last request has come to its end, so that what comes now is a head."""
+    _refused = False
     _impatience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        self._impatience = self.loop.call_later(HEAD_SECONDS, transport.close)
+        self._hurry()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._be_patient()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        if self._refused:
+            return
         room = MAX_HEAD - self._head
-        if len(data) <= room or self._in_body():
+        if len(data) <= room or not self._whole:
             self._head += len(data)
             super().data_received(data)
-            return
-        # More than a head may have; but what is too much of it may be a body already.
-        self._head = MAX_HEAD
-        super().data_received(data[:room])
-        if self.transport.is_closing():
-            return
-        if self._head < MAX_HEAD:
-            self.data_received(data[room:])
         else:
-            self._refuse(431, "The request's line and headers are over 64 KiB.")
+            # More than a head may have; but what is too much of it may be a body already.
+            self._head = MAX_HEAD
+            super().data_received(data[:room])
+            if self._head < MAX_HEAD:
+                self.data_received(data[room:])
+            else:
+                self._refuse(431, "The request's line and headers are over 64 KiB.")
+        if self._head and (self._whole or self.cycle.response_complete):
+            self._hurry()  # half a head, or a body that nobody waits for any more
 
     def on_headers_complete(self) -> None:
         self._be_patient()
         super().on_headers_complete()
         self._head = 0
+        self._whole = False
+        if self.parser.should_upgrade():
+            self.cycle.keep_alive = False  # the parser looks at nothing that comes behind it
 
     def on_message_complete(self) -> None:
+        self._be_patient()
         super().on_message_complete()
         self._head = 0
+        self._whole = True
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "This is no HTTP request.")
 
-    def _in_body(self) -> bool:
-        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
-        return cycle is not None and cycle.more_body
+    def _unsupported_upgrade_warning(self) -> None:
+        """It is answered as if it had not asked."""
+
+    def _hurry(self) -> None:
+        if self._impatience is None:
+            self._impatience = self.loop.call_later(HEAD_SECONDS, self._hang_up)
 
     def _be_patient(self) -> None:
         if self._impatience is not None:
             self._impatience.cancel()
             self._impatience = None
 
+    def _hang_up(self) -> None:
+        """Once what was asked is answered."""
+        self._refused = True
+        self.shutdown()
+
     def _refuse(self, status: int, detail: str) -> None:
+        """Say so when it is its turn, behind the answers that are still to come, and hang up."""
+        self._refused = True
         status, headers, body = problem(HttpError(status, detail), "/")
         lines = [b"HTTP/1.1 %d \r\nconnection: close\r\n" % status]
         lines += [b"%s: %s\r\n" % header for header in headers]
-        self.transport.write(b"".join([*lines, b"\r\n", body]))
-        self.transport.close()
+        refusal = b"".join([*lines, b"\r\n", body])
+
+        def say() -> None:
+            if not self.transport.is_closing():
+                self.transport.write(refusal)
+                self.transport.close()
+
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        if self._whole and cycle is not None and not cycle.response_complete:
+            cycle.on_response = say
+        elif self._whole or cycle is None:
+            say()
+        elif cycle.response_started:
+            self.shutdown()
+        elif self.pipeline:
+
+            async def instead(*_: Any) -> None:
+                cycle.disconnected = True
+                say()
+
+            self.pipeline[0] = (cycle, instead)
+        else:
+            cycle.disconnected = True
+            cycle.message_event.set()
+            say()
 
 
 class Server(uvicorn.Server):
@@ -93,7 +137,7 @@ class Server(uvicorn.Server):
                 lifespan="off",
                 access_log=False,
                 log_config=None,
-                log_level="warning",
+                log_level="error",  # what callers do wrong is no news
                 proxy_headers=False,
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
@@ -101,6 +145,7 @@ class Server(uvicorn.Server):
             )
         )
         self._listening = listening
+        logging.getLogger("uvicorn.error").addFilter(worth_telling)
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
@@ -123,3 +168,9 @@ class Server(uvicorn.Server):
     def _stop(self) -> None:
         self.force_exit = self.should_exit
         self.should_exit = True
+
+
+def worth_telling(record: logging.LogRecord) -> bool:
+    """Not that somebody went away: uvloop lets an answer fail just before it tells us."""
+    error = record.exc_info[1] if record.exc_info else None
+    return not (isinstance(error, RuntimeError) and "the handler is closed" in str(error))
