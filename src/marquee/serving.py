@@ -1,7 +1,11 @@
 """One process from its start to its stop."""
 
+import asyncio
 import fcntl
 import logging
+import os
+import signal
+import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -11,6 +15,12 @@ from .config import Settings
 from .errors import Unusable
 from .http.server import Server
 from .wiring import Marquee, open_stores, own_keys
+
+BACKLOG = 2048
+"""Connections that may wait to be taken."""
+
+RATE = """-d '{"rate": 10}' -H 'Content-Type: application/json'"""
+BEARER = "Authorization: Bearer"
 
 DEMO = "demo"
 """Under this name the stores remember whether a first start loaded the demo."""
@@ -38,17 +48,50 @@ def held(data: Path) -> Iterator[None]:
 
 
 async def serve(settings: Settings, roles: Sequence[str], *, with_demo: bool) -> None:
-    """Serve until SIGTERM or SIGINT; what was accepted by then is answered."""
-    async with running(settings, roles, with_demo=with_demo) as (marquee, first):
-        host = settings["host"]
+    """Serve until SIGTERM or SIGINT; what was accepted by then is answered.
 
-        def listening(port: int) -> None:
-            announce(settings, marquee, f"http://{address(host)}:{port}", first=first)
+    The port is taken first: whoever connects during a long start waits, and is answered then.
+    """
+    with listen(settings["host"], settings["port"]) as listener, stopped_by(signal.SIGTERM):
+        async with running(settings, roles, with_demo=with_demo) as (marquee, first):
+            url = f"http://{address(settings['host'])}:{listener.getsockname()[1]}"
+            server = Server(marquee.app(), lambda: announce(settings, marquee, url, first=first))
+            await server.serve([listener])
 
-        server = Server(marquee.app(), host, settings["port"], listening)
-        await server.serve()
-        if not server.started:
-            raise Unusable(f"Nothing can be served at {address(host)}:{settings['port']}.")
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that takes connections. Raises ``Unusable``."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as error:
+        raise Unusable(
+            f"Nothing can be served at {address(host)}:{port} ({os.strerror(error.errno or 0)}): "
+            "name another --host or --port."
+        ) from error
+
+
+@contextmanager
+def stopped_by(number: signal.Signals) -> Iterator[None]:
+    """Let a signal end what is under way quietly: a start that is not over yet, too."""
+    task = asyncio.current_task()
+    loop = asyncio.get_running_loop()
+    stopped = False
+
+    def stop() -> None:
+        nonlocal stopped
+        stopped = True
+        if task is not None:
+            task.cancel()
+
+    loop.add_signal_handler(number, stop)
+    try:
+        yield
+    except asyncio.CancelledError:
+        if not stopped:
+            raise
+    finally:
+        loop.remove_signal_handler(number)
 
 
 @asynccontextmanager
@@ -89,8 +132,7 @@ def announce(settings: Settings, marquee: Marquee, url: str, *, first: bool) -> 
             "",
             f"Rate {movie.title}, and see the ten follow (the token is good for an hour):",
             "",
-            f"  curl -X POST {url}/movies/{movie.id}/users/rate -H 'Content-Type: application/json'"
-            f" -H 'Authorization: Bearer {token}' -d '{{\"rate\": 10}}'",
+            f"  curl {url}/movies/{movie.id}/users/rate {RATE} -H '{BEARER} {token}'",
         ]
     if first and ten is not None and ten.entries:
         from .demo import LABEL

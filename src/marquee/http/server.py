@@ -124,14 +124,12 @@ class Protocol(HttpToolsProtocol):
 
 
 class Server(uvicorn.Server):
-    """``listening`` is called with the port as soon as connections are taken."""
+    """``listening`` is called as soon as requests are answered."""
 
-    def __init__(self, app: Any, host: str, port: int, listening: Callable[[int], None]) -> None:
+    def __init__(self, app: Any, listening: Callable[[], None]) -> None:
         super().__init__(
             uvicorn.Config(
                 app,
-                host=host,
-                port=port,
                 http=Protocol,
                 ws="none",
                 lifespan="off",
@@ -149,8 +147,7 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
-        if self.started:
-            self._listening(self.servers[0].sockets[0].getsockname()[1])
+        self._listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
