@@ -89,7 +89,7 @@ class Aggregator:
                 await self._totals.fold(Batch([event]))
             except StoreAway:
                 raise
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it is the event's
                 poison.append(Poison(encode(event), f"{type(error).__name__}: {error}"))
             else:
                 good.append(event)

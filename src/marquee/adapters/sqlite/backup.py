@@ -31,9 +31,11 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
     try:
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
             copy = Path(folder) / DATABASE
-            with closing(connect(database, read_only=True)) as source:
-                with closing(sqlite3.connect(copy)) as target:
-                    source.backup(target, pages=10_000)
+            with (
+                closing(connect(database, read_only=True)) as source,
+                closing(sqlite3.connect(copy)) as target,
+            ):
+                source.backup(target, pages=10_000)
             check(copy)
             members = {DATABASE: copy}
             members |= {f"keys/{key.name}": key for key in sorted(keys.glob("*.pem"))}

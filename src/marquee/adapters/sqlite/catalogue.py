@@ -14,9 +14,11 @@ from ...ports import Clue, Merged
 from .database import PAGE, Database
 
 STANDING = """
-    SELECT id, title, year, genres, box_office, imdb_id, tmdb_id, distribution,
-        (SELECT max(won) FROM nomination WHERE nomination.movie_id = movie.id)
-    FROM movie"""
+    SELECT movie.id, title, year, genres, box_office, imdb_id, tmdb_id, distribution,
+        (SELECT max(won) FROM nomination WHERE nomination.movie_id = movie.id)"""
+OF_GENRE = "movie_genre CROSS JOIN movie ON movie.id = movie_genre.id"
+"""Movies by way of their genre: SQLite keeps the order of a CROSS JOIN."""
+
 PUT = """
     INSERT INTO movie (id, title, title_key, year, genres, box_office, imdb_id, tmdb_id)
     VALUES (?, ?, ?, ?, ?, ?, ?, ?)
@@ -58,7 +60,7 @@ class SqliteCatalogue:
                 return False
             (no,) = connection.execute("SELECT no FROM movie WHERE id = ?", (movie_id,)).fetchone()
             connection.execute("DELETE FROM movie_words WHERE rowid = ?", (no,))
-            connection.execute("DELETE FROM movie_genre WHERE no = ?", (no,))
+            connection.execute("DELETE FROM movie_genre WHERE id = ?", (movie_id,))
             # A stub stays, with the totals of the ratings that stay.
             connection.execute(
                 "UPDATE movie SET title = NULL, title_key = NULL, year = NULL, genres = '[]', "
@@ -88,17 +90,19 @@ class SqliteCatalogue:
                 return [], None
             where.append("no IN (SELECT rowid FROM movie_words WHERE movie_words MATCH ?)")
             values.append(" ".join('"' + word.replace('"', '""') + '"*' for word in words))
+        source, order = "movie", "title_key, id"
         if genre is not None:
-            where.append("no IN (SELECT no FROM movie_genre WHERE genre = ?)")
+            source, order = OF_GENRE, "movie_genre.title_key, movie_genre.id"
+            where.append("genre = ?")
             values.append(genre.casefold())
         if year is not None:
             where.append("year = ?")
             values.append(year)
         if after is not None:
-            where.append("(title_key, id) > (?, ?)")
+            where.append(f"({order}) > (?, ?)")
             values += after.rsplit("\n", 1)
-        tail = f"WHERE {' AND '.join(where)} ORDER BY title_key, id LIMIT {limit + 1}"
-        found = await self._select(tail, tuple(values))
+        tail = f"WHERE {' AND '.join(where)} ORDER BY {order} LIMIT {limit + 1}"
+        found = await self._select(tail, tuple(values), source)
         if len(found) <= limit:
             return found, None
         last = found[limit - 1].movie
@@ -137,21 +141,15 @@ class SqliteCatalogue:
     async def merge_nominations(self, nominations: Sequence[Nomination]) -> Merged:
         def job(connection: sqlite3.Connection) -> Merged:
             added = replaced = 0
-            for new in nominations:
-                key = (new.ceremony, titles.key(new.title))
+            for told in nominations:
+                key = (told.ceremony, titles.key(told.title))
                 row = connection.execute(
                     f"{NOMINATION} WHERE ceremony = ? AND title_key = ?", key
                 ).fetchone()
                 known = nomination(row) if row else None
-                if known is not None:
-                    new = replace(
-                        known,
-                        won=new.won,
-                        additional_info=known.additional_info or new.additional_info,
-                        movie_id=known.movie_id or new.movie_id,
-                    )
-                    if new == known:
-                        continue
+                new = completed_nomination(known, told) if known else told
+                if new == known:
+                    continue
                 connection.execute(
                     "INSERT OR REPLACE INTO nomination VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
                     (
@@ -180,8 +178,10 @@ class SqliteCatalogue:
         query = "SELECT number FROM revision"
         return await self._database.read(lambda c: int(c.execute(query).fetchone()[0]))
 
-    async def _select(self, tail: str, values: tuple[Any, ...]) -> list[Standing]:
-        return await self._database.read(lambda connection: list(select(connection, tail, values)))
+    async def _select(
+        self, tail: str, values: tuple[Any, ...], source: str = "movie"
+    ) -> list[Standing]:
+        return await self._database.read(lambda c: list(select(c, tail, values, source)))
 
 
 NOMINATION = """
@@ -194,9 +194,9 @@ def nomination(row: tuple[Any, ...]) -> Nomination:
 
 
 def select(
-    connection: sqlite3.Connection, tail: str, values: tuple[Any, ...]
+    connection: sqlite3.Connection, tail: str, values: tuple[Any, ...], source: str = "movie"
 ) -> Iterator[Standing]:
-    return map(standing, connection.execute(f"{STANDING} {tail}", values))
+    return map(standing, connection.execute(f"{STANDING} FROM {source} {tail}", values))
 
 
 def standing(row: tuple[Any, ...]) -> Standing:
@@ -230,10 +230,10 @@ def write_movie(connection: sqlite3.Connection, movie: Movie) -> None:
         "INSERT INTO movie_words (rowid, words) VALUES (?, ?)",
         (no, " ".join(titles.words(movie.title))),
     )
-    connection.execute("DELETE FROM movie_genre WHERE no = ?", (no,))
+    connection.execute("DELETE FROM movie_genre WHERE id = ?", (movie.id,))
     connection.executemany(
-        "INSERT OR IGNORE INTO movie_genre VALUES (?, ?)",
-        [(genre.casefold(), no) for genre in movie.genres],
+        "INSERT OR IGNORE INTO movie_genre VALUES (?, ?, ?)",
+        [(genre.casefold(), titles.key(movie.title), movie.id) for genre in movie.genres],
     )
 
 
@@ -246,6 +246,16 @@ def completed(known: Movie, other: Movie) -> Movie:
         box_office=other.box_office if known.box_office is None else known.box_office,
         imdb_id=known.imdb_id or other.imdb_id,
         tmdb_id=other.tmdb_id if known.tmdb_id is None else known.tmdb_id,
+    )
+
+
+def completed_nomination(known: Nomination, other: Nomination) -> Nomination:
+    """``known``, with what it lacks taken from ``other``, and whether it won as ``other`` says."""
+    return replace(
+        known,
+        won=other.won,
+        additional_info=known.additional_info or other.additional_info,
+        movie_id=known.movie_id or other.movie_id,
     )
 
 

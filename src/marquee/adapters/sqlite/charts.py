@@ -6,9 +6,14 @@ from typing import Any
 
 import msgspec
 
-from ...model import TOP_TEN, Chart, ChartQuery, Standing, VersionClock
-from .catalogue import select
+from ...model import TOP_TEN, Chart, ChartQuery, VersionClock
+from .catalogue import OF_GENRE, select
 from .database import Database, now_us, read_prior
+
+RARE = 2000
+HAS_GENRE = """
+    EXISTS (SELECT 1 FROM movie_genre AS of_it WHERE of_it.genre = ?
+        AND of_it.title_key = movie.title_key AND of_it.id = movie.id)"""
 
 encode = msgspec.json.Encoder().encode
 
@@ -52,22 +57,29 @@ def read_chart(connection: sqlite3.Connection, query: ChartQuery) -> Chart:
             where.append(condition)
             values.append(value)
 
+    source, genre = "movie", None if query.genre is None else query.genre.casefold()
+    if genre is not None and is_rare(connection, genre):
+        source = OF_GENRE
+        only("genre = ?", genre)
+    else:
+        only(HAS_GENRE, genre)
     only("year >= ?", query.year_from)
     only("year <= ?", query.year_to)
     only("number >= ?", query.min_ratings if query.min_ratings > 1 else None)
-    only(
-        "no IN (SELECT no FROM movie_genre WHERE genre = ?)", query.genre and query.genre.casefold()
-    )
     if query.won is not None:
         only("(SELECT max(won) FROM nomination WHERE movie_id = movie.id) = ?", int(query.won))
     rank = "mean" if query.by_mean else "rate"
-    entries: tuple[Standing, ...] = tuple(
-        select(
-            connection,
-            f"WHERE {' AND '.join(where)} "
-            f"ORDER BY {rank} DESC, box_office DESC, number DESC, id LIMIT ?",
-            (*values, query.limit),
-        )
+    tail = (
+        f"WHERE {' AND '.join(where)} "
+        f"ORDER BY {rank} DESC, box_office DESC, number DESC, movie.id LIMIT ?"
     )
+    entries = tuple(select(connection, tail, (*values, query.limit), source))
     row = connection.execute("SELECT changed_at FROM top10_rated_movie").fetchone()
     return Chart(entries, row[0] if row else 0, now_us(), read_prior(connection))
+
+
+def is_rare(connection: sqlite3.Connection, genre: str) -> bool:
+    """Whether its movies are sooner sorted than met along the chart."""
+    query = "SELECT count(*) FROM (SELECT 1 FROM movie_genre WHERE genre = ? LIMIT ?)"
+    (found,) = connection.execute(query, (genre, RARE + 1)).fetchone()
+    return int(found) <= RARE

@@ -187,7 +187,7 @@ class Database:
             for _, end in self._around:
                 end(connection)
             connection.execute("COMMIT")
-        except BaseException as error:
+        except Exception as error:  # noqa: BLE001 - it is handed to whoever waits for the job
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):

@@ -62,7 +62,8 @@ class SqliteOutbox:
     def _next(self, connection: sqlite3.Connection, limit: int) -> Batch | None:
         start = read_position(connection, 0) if self._at is None else self._at
         rows = connection.execute(
-            "SELECT id, movie_id, rater, version, value FROM outbox WHERE id > ? ORDER BY id LIMIT ?",
+            "SELECT id, movie_id, rater, version, value FROM outbox WHERE id > ? "
+            "ORDER BY id LIMIT ?",
             (start, limit),
         ).fetchall()
         if not rows:

@@ -54,8 +54,8 @@ class SqliteRatings:
             added = replaced = 0
             rows, events = [], []
             fresh: dict[tuple[str, str], tuple[int, int]] = {}
-            for user_id, movie_id, value, version in ratings:
-                version = max(version, erased[user_id] + 1)
+            for user_id, movie_id, value, dated in ratings:
+                version = max(dated, erased[user_id] + 1)
                 stored = fresh.get((user_id, movie_id))
                 if stored is None:
                     row = connection.execute(READ, (user_id, movie_id)).fetchone()
