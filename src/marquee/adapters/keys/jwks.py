@@ -196,7 +196,7 @@ def jwks_url(
     *,
     every: float = 300.0,
     retry: float = 10.0,
-    pause: float = 30.0,
+    pause: float = 5.0,
     limit: float = TIME_LIMIT,
     clock: Callable[[], float] = time.monotonic,
 ) -> Jwks:
