@@ -191,7 +191,8 @@ class TotalsStore(Protocol):
         ...
 
     async def recount(self, movie_id: str) -> bool:
-        """Put a movie's totals right from its applied rows, under its lock; whether they changed."""
+        """Count a movie's totals anew from its applied rows, under its lock; whether they
+        changed."""
         ...
 
     async def dead_letters(self, after: int = 0, limit: int = 100) -> list[DeadLetter]: ...

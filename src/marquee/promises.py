@@ -105,8 +105,8 @@ class Promises:
         """Wait until what was acknowledged by now is folded, or clearly is not going to be."""
         end = time.monotonic() + PATIENCE_SECONDS
         await asyncio.sleep(1)
-        while await self._log.behind() and time.monotonic() < end:
-            await asyncio.sleep(0.2)
+        while await self._log.behind() and time.monotonic() < end:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)  # another process may be the one that folds them
 
     # ---- rebuild
 
@@ -135,35 +135,18 @@ class Promises:
 
         # First what is applied, then what is stored: a rating is stored before it is applied, so
         # what the store does not have, or has older, was not just missed.
-        settled = (time.time() - SETTLED_SECONDS) * 1e6
         applied: dict[Pair, Applied] = {}
         async for page in self._totals.scan_applied():
             applied.update((pair, change) for pair, change in page if ours(pair[0]))
-        anew: list[RatingChanged] = []
-        wrong: list[Correction] = []
+        repairs = Repairs(self._totals)
         async for event in self._sent_anew():
-            if not ours(event.movie_id):
-                continue
-            pair, stored = (event.movie_id, event.rater), Applied(event.version, event.value)
-            seen = applied.pop(pair, NEVER)
-            if seen < stored:
-                anew.append(event)
-            elif seen > stored and seen.version < settled:
-                wrong.append(Correction(pair, seen, stored))
-            if len(anew) + len(wrong) >= PAGE:
-                await self._put_right(anew, wrong)
+            if ours(event.movie_id):
+                seen = applied.pop((event.movie_id, event.rater), NEVER)
+                await repairs.compare(event, seen)
         for pair, seen in applied.items():
-            if seen.value != REMOVED and seen.version < settled:
-                wrong.append(Correction(pair, seen, Applied(seen.version, REMOVED)))
-        await self._put_right(anew, wrong)
-
-    async def _put_right(self, anew: list[RatingChanged], wrong: list[Correction]) -> None:
-        """Fold what is newer, take back what is not so, and empty both lists."""
-        await self._totals.fold(Batch(anew))
-        for begin in range(0, len(wrong), PAGE):
-            await self._totals.correct(wrong[begin : begin + PAGE])
-        anew.clear()
-        wrong.clear()
+            if repairs.settled(seen):  # of equal versions the removal wins
+                await repairs.compare(RatingChanged(*pair, seen.version, REMOVED), seen)
+        await repairs.make()
 
     async def _sent_anew(
         self, movies: Collection[str] | None = None
@@ -196,6 +179,34 @@ class Promises:
         except ValueError as error:
             raise Invalid(f"Dead letter {letter.id} is no event still: {error}.") from error
         await self._totals.bury(letter, Batch([event]))
+
+
+class Repairs:
+    """Gathers what is to be put right, and does so a thousand at a time."""
+
+    def __init__(self, totals: TotalsStore) -> None:
+        self._totals = totals
+        self._before = (time.time() - SETTLED_SECONDS) * 1e6
+        self._anew: list[RatingChanged] = []
+        self._wrong: list[Correction] = []
+
+    async def compare(self, event: RatingChanged, seen: Applied) -> None:
+        """Hold what is applied against the word of the rating store."""
+        said = Applied(event.version, event.value)
+        if seen < said:
+            self._anew.append(event)
+        elif seen > said and self.settled(seen):
+            self._wrong.append(Correction((event.movie_id, event.rater), seen, said))
+        if len(self._anew) + len(self._wrong) >= PAGE:
+            await self.make()
+
+    def settled(self, seen: Applied) -> bool:
+        return seen.version < self._before
+
+    async def make(self) -> None:
+        await self._totals.fold(Batch(self._anew))
+        await self._totals.correct(self._wrong)
+        self._anew, self._wrong = [], []
 
 
 def value_of(states: Mapping[Pair, Applied], pair: Pair) -> int | None:

@@ -250,10 +250,10 @@ def completed(known: Movie, other: Movie) -> Movie:
 
 
 def completed_nomination(known: Nomination, other: Nomination) -> Nomination:
-    """``known``, with what it lacks taken from ``other``, and whether it won as ``other`` says."""
+    """``known``, with what it lacks taken from ``other``, and won where either says so."""
     return replace(
         known,
-        won=other.won,
+        won=known.won or other.won,
         additional_info=known.additional_info or other.additional_info,
         movie_id=known.movie_id or other.movie_id,
     )
