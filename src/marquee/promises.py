@@ -204,8 +204,10 @@ class Repairs:
         return seen.version < self._before
 
     async def make(self) -> None:
-        await self._totals.fold(Batch(self._anew))
-        await self._totals.correct(self._wrong)
+        if self._anew:
+            await self._totals.fold(Batch(self._anew))
+        if self._wrong:
+            await self._totals.correct(self._wrong)
         self._anew, self._wrong = [], []
 
 
