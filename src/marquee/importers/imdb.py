@@ -21,7 +21,6 @@ from .rows import (
     moment_of,
     text_of,
     version_of,
-    year_of,
 )
 
 SOURCE = "imdb"
@@ -57,7 +56,7 @@ def _row(columns: Columns, sheet: Sheet, asked: Asked, line: int, record: Record
     # An episode may be called like a movie of the same year.
     is_series = fold_name(text_of(cells.get("type"))).startswith(_SERIES)
     title = None if is_series else cells.get("title")
-    clue = clue_of(cells["const"], None, title, year_of(cells.get("year")))
+    clue = clue_of(cells["const"], None, title, cells.get("year"))
     version = version_of(cells.get("date"), asked, sheet.file.modified)
     return RatingRow(line, asked.user_id, clue, value, version)
 

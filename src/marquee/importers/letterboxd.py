@@ -21,7 +21,6 @@ from .rows import (
     first,
     half_points,
     version_of,
-    year_of,
 )
 
 SOURCE = "letterboxd"
@@ -49,7 +48,7 @@ def _row(sheet: Sheet, asked: Asked, line: int, record: Record) -> RatingRow:
         record.get("imdbid"),
         record.get("tmdbid"),
         first(record, "name", "title"),
-        year_of(record.get("year")),
+        record.get("year"),
     )
     date = first(record, "date", "watcheddate", "createddate")
     return RatingRow(line, asked.user_id, clue, value, version_of(date, asked, sheet.file.modified))

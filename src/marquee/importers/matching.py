@@ -43,8 +43,8 @@ class Matcher:
         ``loose``: the year may be one off, for some date a film by its first night, others by its
         release; and a title in parentheses counts too. One movie alone must answer to it.
         """
-        while len(self._known) > MOST_REMEMBERED:
-            del self._known[next(iter(self._known))]
+        if len(self._known) > MOST_REMEMBERED:
+            self._known.clear()
         wanted = dict.fromkeys(clues)
         new = [clue for clue in wanted if clue not in self._known]
         await self._look_up_ids([clue for clue in new if isinstance(clue, str)])

@@ -14,14 +14,15 @@ from ..ports import Catalogue, Clue, Merged, RatingStore
 from ..titles import key
 from .matching import completed
 
-MOST_PAIRS = 500_000
-"""Ratings that are kept. A file that rates a movie again after more than that is not foreseen."""
+MOST_PAIRS = 200_000
+"""So many ratings are kept at least. What a file says again after more than that counts as new."""
 
 
 class RehearsedRatings:
     def __init__(self, store: RatingStore) -> None:
         self._store = store
         self._written: dict[tuple[str, str], Rating] = {}
+        self._written_before: dict[tuple[str, str], Rating] = {}
 
     async def merge(self, ratings: Sequence[Rating]) -> Merged:
         stored: dict[tuple[str, str], Rating] = {}
@@ -32,14 +33,14 @@ class RehearsedRatings:
         added = replaced = 0
         for rating in ratings:
             pair = rating.user_id, rating.movie_id
-            before = self._written.get(pair) or stored.get(pair)
+            before = self._written.get(pair) or self._written_before.get(pair) or stored.get(pair)
             if before and (rating.version, rating.value) <= (before.version, before.value):
                 continue
             added += before is None
             replaced += before is not None
             self._written[pair] = rating
-        while len(self._written) > MOST_PAIRS:
-            del self._written[next(iter(self._written))]
+        if len(self._written) > MOST_PAIRS:
+            self._written_before, self._written = self._written, {}
         return Merged(added, replaced, len(ratings) - added - replaced)
 
 

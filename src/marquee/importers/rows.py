@@ -5,14 +5,16 @@ and whose detail is the cell.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from ..model import Movie, Nomination
 from ..ports import Clue
+
+T = TypeVar("T")
 
 Record = Mapping[str, Any]
 """A row's cells by the folded names of their columns: texts from tables, any value from JSON."""
@@ -255,16 +257,18 @@ def whole_of(cell: Any, why: str) -> int | None:
 
 
 def clue_of(imdb: Any, tmdb: Any, title: Any, year: Any) -> Clue:
-    """What a row says of its movie. An id that can't be read is none: the others may do."""
-    clue = Clue(
-        _or_none(imdb_id_of, imdb), _or_none(tmdb_id_of, tmdb), text_of(title) or None, year
-    )
-    if not any(clue[:3]):
+    """What a row says of its movie. An id that can't be read is none: the others may do; and with
+    one that can, the year does not matter."""
+    imdb_id, tmdb_id = _or_none(imdb_id_of, imdb), _or_none(tmdb_id_of, tmdb)
+    name = text_of(title) or None
+    if imdb_id or tmdb_id:
+        return Clue(imdb_id, tmdb_id, name, _or_none(year_of, year))
+    if not name:
         raise BadRow("no movie is named")
-    return clue
+    return Clue(title=name, year=year_of(year))
 
 
-def _or_none(read: Any, cell: Any) -> Any:
+def _or_none(read: Callable[[Any], T | None], cell: Any) -> T | None:
     try:
         return read(cell)
     except BadRow:

@@ -21,7 +21,6 @@ from .rows import (
     half_points,
     text_of,
     version_of,
-    year_of,
 )
 
 SOURCE = "tmdb"
@@ -46,7 +45,7 @@ def _row(sheet: Sheet, asked: Asked, line: int, record: Record) -> RatingRow:
         record.get("imdbid"),
         record.get("tmdbid"),
         first(record, "name", "title"),
-        year_of(text_of(first(record, "releasedate", "year"))[:4]),
+        text_of(first(record, "releasedate", "year"))[:4],
     )
     date = first(record, "daterated", "ratedat")
     return RatingRow(line, asked.user_id, clue, value, version_of(date, asked, sheet.file.modified))

@@ -22,7 +22,6 @@ from .rows import (
     half_points,
     text_of,
     version_of,
-    year_of,
 )
 
 SOURCE = "trakt"
@@ -41,7 +40,7 @@ def _row(sheet: Sheet, asked: Asked, line: int, record: Record) -> RatingRow:
         first(record, "movieidsimdb", "imdbid"),
         first(record, "movieidstmdb", "tmdbid"),
         first(record, "movietitle", "title"),
-        year_of(first(record, "movieyear", "year")),
+        first(record, "movieyear", "year"),
     )
     value = half_points(record.get("rating"), WHOLE_TEN)
     version = version_of(record.get("ratedat"), asked, sheet.file.modified)
