@@ -9,7 +9,7 @@ from typing import Protocol
 from ..model import Movie, Nomination, Rating
 from ..ports import Clue, Merged
 from ..titles import key
-from .matching import CatalogueSink, Matcher, completed
+from .matching import CatalogueSink, Matcher, completed, confirmed
 from .reading import Reading
 from .rows import Asked, MovieRow, NominationRow, RatingRow, Row, RowError, Skipped, shown
 
@@ -181,8 +181,10 @@ class Loader:
         for row in rows:
             nomination = replace(row.nomination, movie_id=found[row.clue])
             place = nomination.ceremony, key(nomination.title)
-            if place in whole:
+            before = whole.get(place)
+            if before is not None:
                 self._leave_out(name, RowError(row.line, SAID_AGAIN, nomination.title))
+                nomination = confirmed(before, nomination)
             whole[place] = nomination
         self.report.without_movie += sum(n.movie_id is None for n in whole.values())
         merged = await self._catalogue.merge_nominations(list(whole.values()))

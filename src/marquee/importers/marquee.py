@@ -1,6 +1,6 @@
 """Marquee's own ratings, as ``marquee export ratings`` and ``GET /users/me/ratings`` write them.
 
-userId, movieId, rate (in points), ratedAt. A person's own have no userId.
+userId, movieId, rate (in points), ratedAt. Without userId they are the ratings of one person.
 """
 
 from collections.abc import Iterator, Sequence

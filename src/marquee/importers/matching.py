@@ -108,3 +108,13 @@ def completed(movie: Movie, other: Movie) -> Movie:
         imdb_id=movie.imdb_id or other.imdb_id,
         tmdb_id=other.tmdb_id if movie.tmdb_id is None else movie.tmdb_id,
     )
+
+
+def confirmed(known: Nomination, other: Nomination) -> Nomination:
+    """A nomination as another source completes it: what ``Catalogue.merge_nominations`` does."""
+    return replace(
+        known,
+        won=other.won,
+        additional_info=known.additional_info or other.additional_info,
+        movie_id=known.movie_id or other.movie_id,
+    )

@@ -6,13 +6,12 @@ ports can't show they don't know: removals and erasures that came after the date
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from itertools import groupby
 
 from ..model import Movie, Nomination, Rating, Standing, Totals
 from ..ports import Catalogue, Clue, Merged, RatingStore
 from ..titles import key
-from .matching import completed
+from .matching import completed, confirmed
 
 MOST_PAIRS = 200_000
 """So many ratings are kept at least. What a file says again after more than that counts as new."""
@@ -92,16 +91,6 @@ class RehearsedCatalogue:
             replaced += before is not None and after != before
             self._nominations[place] = after
         return Merged(added, replaced, len(nominations) - added - replaced)
-
-
-def confirmed(known: Nomination, other: Nomination) -> Nomination:
-    """A nomination as another source completes it: what ``Catalogue.merge_nominations`` does."""
-    return replace(
-        known,
-        won=other.won,
-        additional_info=known.additional_info or other.additional_info,
-        movie_id=known.movie_id or other.movie_id,
-    )
 
 
 def _folded(clue: Clue) -> Clue:
