@@ -58,6 +58,13 @@ class RatingStore(Protocol):
         """
         ...
 
+    async def stored(
+        self, user_id: str, movie_ids: Sequence[str]
+    ) -> tuple[int, dict[str, Applied]]:
+        """What a ``merge`` would meet: the version of the user's last erasure, 0 where there was
+        none, and what is kept of these movies, removals too."""
+        ...
+
     async def read(self, user_id: str, movie_id: str) -> Rating | None:
         """The user's rating as it stands, own writes included; None where there is none."""
         ...

@@ -19,8 +19,7 @@ class Ratings:
     ) -> None:
         self._store = store
         self._catalogue = catalogue
-        self._notices = notices
-        self._known: dict[str, None] = {}
+        self._known = set[str]()
         self._most_known = known
         self._changes = 0
         notices.listen("catalogue", self._forget)
@@ -33,14 +32,11 @@ class Ratings:
         """
         if movie_id not in self._known:
             await self._look_up(movie_id)
-        rating = await self._store.write(user_id, movie_id, value)
-        self._notices.tell("ratings")
-        return rating
+        return await self._store.write(user_id, movie_id, value)
 
     async def remove(self, user_id: str, movie_id: str) -> None:
         """Take a rating back; where there was none, that is so already."""
         await self._store.write(user_id, movie_id, REMOVED)
-        self._notices.tell("ratings")
 
     async def read(self, user_id: str, movie_id: str) -> Rating:
         rating = await self._store.read(user_id, movie_id)
@@ -58,9 +54,7 @@ class Ratings:
         return self._store.scan(user_id)
 
     async def erase(self, user_id: str) -> Erasure:
-        erasure = await self._store.erase(user_id)
-        self._notices.tell("ratings")
-        return erasure
+        return await self._store.erase(user_id)
 
     async def _look_up(self, movie_id: str) -> None:
         changes = self._changes
@@ -73,9 +67,9 @@ class Ratings:
         if changes != self._changes:
             return  # it may have been taken out since it was seen, and nobody would tell again
         if len(self._known) >= self._most_known:
-            del self._known[next(iter(self._known))]
-        self._known[movie_id] = None
+            self._known.clear()
+        self._known.add(movie_id)
 
     def _forget(self, movie_id: str) -> None:
         self._changes += 1
-        self._known.pop(movie_id, None)
+        self._known.discard(movie_id)

@@ -171,7 +171,7 @@ class MissesAChangeMeanwhile(Ratings):
     """Remembers a movie that was taken out while the catalogue's answer was on its way."""
 
     def _forget(self, movie_id: str) -> None:
-        self._known.pop(movie_id, None)
+        self._known.discard(movie_id)
 
 
 # ---- the stores --------------------------------------------------------------------------------

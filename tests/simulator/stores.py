@@ -144,6 +144,11 @@ class MemoryRatings:
         return Merged(added, replaced, len(ratings) - added - replaced)
 
     @between_points
+    def stored(self, user_id: str, movie_ids: Sequence[str]) -> tuple[int, dict[str, Applied]]:
+        rated = self._disk.ratings.get(user_id, {})
+        return self._erased(user_id), {id: rated[id] for id in movie_ids if id in rated}
+
+    @between_points
     def read(self, user_id: str, movie_id: str) -> Rating | None:
         found = self._standing(user_id, (movie_id,))
         return found[0] if found else None
@@ -392,9 +397,7 @@ class MemoryTotals:
     @between_points
     def correct(self, corrections: Sequence[Correction]) -> int:
         disk = self._disk
-        right = {
-            pair: right for pair, seen, right in corrections if disk.applied.get(pair) == seen
-        }
+        right = {pair: right for pair, seen, right in corrections if disk.applied.get(pair) == seen}
         for movie_id, delta in deltas(disk.applied, right).items():
             disk.totals[movie_id] = disk.totals.get(movie_id, Totals()).plus(delta)
         disk.applied.update(right)

@@ -1,14 +1,13 @@
 """A dry run: the same run, on stores that only pretend to write.
 
-They answer from the real ones and from what they would have written, and count alike. What the
-ports can't show they don't know: removals and erasures that came after the dates of the file.
+They answer from the real ones and from what they would have written, and count alike.
 """
 
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import groupby
 
-from ..model import Movie, Nomination, Rating, Standing, Totals
+from ..model import NEVER, REMOVED, Applied, Movie, Nomination, Rating, Standing, Totals
 from ..ports import Catalogue, Clue, Merged, RatingStore
 from ..titles import key
 from .matching import completed, confirmed
@@ -20,24 +19,27 @@ MOST_PAIRS = 200_000
 class RehearsedRatings:
     def __init__(self, store: RatingStore) -> None:
         self._store = store
-        self._written: dict[tuple[str, str], Rating] = {}
-        self._written_before: dict[tuple[str, str], Rating] = {}
+        self._written: dict[tuple[str, str], Applied] = {}
+        self._written_before: dict[tuple[str, str], Applied] = {}
 
     async def merge(self, ratings: Sequence[Rating]) -> Merged:
-        stored: dict[tuple[str, str], Rating] = {}
+        erased: dict[str, int] = {}
+        stored: dict[tuple[str, str], Applied] = {}
         for user_id, theirs in groupby(sorted(ratings), lambda rating: rating.user_id):
             movie_ids = [rating.movie_id for rating in theirs]
-            picked = await self._store.pick(user_id, movie_ids)
-            stored.update(((user_id, rating.movie_id), rating) for rating in picked)
+            erased[user_id], kept = await self._store.stored(user_id, movie_ids)
+            stored.update(((user_id, movie_id), before) for movie_id, before in kept.items())
         added = replaced = 0
-        for rating in ratings:
-            pair = rating.user_id, rating.movie_id
-            before = self._written.get(pair) or self._written_before.get(pair) or stored.get(pair)
-            if before and (rating.version, rating.value) <= (before.version, before.value):
+        for user_id, movie_id, value, dated in ratings:
+            pair, change = (user_id, movie_id), Applied(max(dated, erased[user_id] + 1), value)
+            before = (
+                self._written.get(pair) or self._written_before.get(pair) or stored.get(pair, NEVER)
+            )
+            if change <= before:
                 continue
-            added += before is None
-            replaced += before is not None
-            self._written[pair] = rating
+            added += before.value == REMOVED
+            replaced += before.value != REMOVED
+            self._written[pair] = change
         if len(self._written) > MOST_PAIRS:
             self._written_before, self._written = self._written, {}
         return Merged(added, replaced, len(ratings) - added - replaced)

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 
-from ...model import REMOVED, Erasure, Rating, VersionClock, rater_of
+from ...model import REMOVED, Applied, Erasure, Rating, VersionClock, rater_of
 from ...ports import Merged
 from .database import PAGE, Database, agreed, now_us
 
@@ -72,6 +72,20 @@ class SqliteRatings:
             return Merged(added, replaced, len(ratings) - added - replaced)
 
         return await self._database.write(job)
+
+    async def stored(
+        self, user_id: str, movie_ids: Sequence[str]
+    ) -> tuple[int, dict[str, Applied]]:
+        rater = self.rater(user_id)
+
+        def job(connection: sqlite3.Connection) -> tuple[int, dict[str, Applied]]:
+            found = {}
+            for movie_id in movie_ids:
+                if row := connection.execute(READ, (user_id, movie_id)).fetchone():
+                    found[movie_id] = Applied(version=row[1], value=row[0])
+            return last_erasure(connection, rater), found
+
+        return await self._database.read(job)
 
     async def read(self, user_id: str, movie_id: str) -> Rating | None:
         row = await self._database.read(
