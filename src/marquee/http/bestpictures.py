@@ -9,6 +9,7 @@ from ..errors import Invalid
 from . import cursors
 from .calls import Answer, Call, Endpoint
 from .shapes import (
+    NOT_BLANK,
     Asked,
     BestPicture,
     Cursor,
@@ -26,7 +27,7 @@ class NominationsAsked(Asked, frozen=True):
             Meta(
                 description="Case, accents, punctuation and articles do not matter.",
                 examples=["Parasite"],
-                extra_json_schema={"minLength": 1, "maxLength": LONGEST_TITLE, "pattern": r"\S"},
+                extra_json_schema={"maxLength": LONGEST_TITLE, **NOT_BLANK},
             ),
         ]
         | UnsetType

@@ -16,11 +16,11 @@ import msgspec
 from starlette.types import Message, Receive, Scope, Send
 
 from ..errors import Invalid, MarqueeError, StoreAway
-from ..model import is_movie_id
+from ..model import has_control, is_movie_id
 from ..ports import Quota, RateLimiter
 from .auth import Caller, Verifier, bearer
 from .limits import LimitExceeded, Network, client_address, tenfold
-from .problems import Header, HttpError, invalid, problem
+from .problems import Header, HttpError, escape, invalid, problem
 
 MAX_BODY = 64 * 1024
 BODY_SECONDS = 10.0
@@ -281,6 +281,9 @@ def read_query(raw: bytes, into: type) -> Any:
     parameters = dict(pairs)
     if len(parameters) < len(pairs):
         raise Invalid("A query parameter is given twice.")
+    for name, text in pairs:
+        if has_control(text):
+            raise Invalid("Control characters are in nothing that we have.", f"/{escape(name)}")
     try:
         return msgspec.convert(parameters, into, strict=False)
     except msgspec.ValidationError as error:

@@ -13,7 +13,7 @@ from ..toprated import TopRated
 from .calls import JSON, Answer, Call, Endpoint, encode
 from .prepared import Messages, Prepared
 from .problems import Header, problem
-from .shapes import Asked, ChartList, Genre, Limit, Year, chart_list
+from .shapes import Asked, ChartList, GenreAsked, Limit, Year, chart_list
 
 TEN = "/movies/top10"
 MAX_AGE = 1
@@ -26,7 +26,7 @@ CACHING: Header = (
 
 class ChartAsked(Asked, frozen=True):
     limit: Limit = 10
-    genre: Genre | UnsetType = UNSET
+    genre: GenreAsked | UnsetType = UNSET
     year_from: Annotated[Year, Meta(examples=[1990])] | UnsetType = UNSET
     year_to: Annotated[Year, Meta(examples=[1999])] | UnsetType = UNSET
     min_ratings: Annotated[

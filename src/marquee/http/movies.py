@@ -4,8 +4,6 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
-from ..errors import Invalid
-from ..model import has_control
 from ..movies import Movies, new_id
 from ..toprated import TopRated
 from . import cursors
@@ -14,7 +12,7 @@ from .shapes import (
     NO_CONTROL,
     Asked,
     Cursor,
-    Genre,
+    GenreAsked,
     Limit,
     MovieAnswer,
     MovieList,
@@ -42,7 +40,7 @@ class Search(Asked, frozen=True):
             extra_json_schema=NO_CONTROL,
         ),
     ] = ""
-    genre: Genre | UnsetType = UNSET
+    genre: GenreAsked | UnsetType = UNSET
     year: Year | UnsetType = UNSET
     cursor: Cursor | UnsetType = UNSET
     limit: Limit = 50
@@ -51,8 +49,6 @@ class Search(Asked, frozen=True):
 def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
     async def search(call: Call) -> Answer:
         query: Search = call.query
-        if has_control(query.query):
-            raise Invalid("Control characters are in no title.", "/query")
         genre = None if query.genre is UNSET else query.genre
         year = None if query.year is UNSET else query.year
         question = f"movies {query.query!r} {genre!r} {year}"

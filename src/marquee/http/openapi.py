@@ -184,7 +184,8 @@ def parameters_of(endpoint: Endpoint) -> list[Json]:
     found: list[Json] = []
     if "{movieId}" in endpoint.path:
         schema = tidy(msgspec.json.schema(MovieId))
-        schema.pop("examples")
+        for name in ("examples", "not"):  # a reserved one leads to a path of its own
+            schema.pop(name)
         found.append(
             {
                 "name": "movieId",

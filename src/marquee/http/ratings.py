@@ -31,6 +31,7 @@ from .shapes import (
 FOR_ANYONE = "ratings:write:any"
 CSV_COLUMNS = ("movieId", "userId", "rate", "ratedAt")
 PICKED = 250
+ID = "[A-Za-z0-9_-]{1,20}"
 
 
 class MyRatings(Asked, frozen=True):
@@ -42,6 +43,9 @@ class MyRatings(Asked, frozen=True):
             Meta(
                 description=f"At most {PICKED} movie ids, separated by commas.",
                 examples=["tt0111161,tt0068646"],
+                extra_json_schema={
+                    "pattern": rf"^{ID}(,{ID}){{0,{PICKED - 1}}}$",
+                },
             ),
         ]
         | UnsetType

@@ -34,7 +34,7 @@ def time_of(version: int) -> str:
 
 # What the stages check themselves stands here as a schema alone, for the document.
 NO_CONTROL = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]*$"}
-NOT_BLANK = {"pattern": r"^(?=.*\S)[^\x00-\x1f\x7f-\x9f]*$"}
+NOT_BLANK = {"pattern": r"^[^\x00-\x1f\x7f-\x9f]*[^\s\x00-\x1f\x7f-\x9f][^\x00-\x1f\x7f-\x9f]*$"}
 
 MovieId = Annotated[
     str,
@@ -45,6 +45,7 @@ MovieId = Annotated[
     ),
 ]
 Score = Annotated[float, Meta(ge=0.5, le=10, multiple_of=0.5, examples=[9])]
+GenreAsked = Annotated[str, Meta(min_length=1, max_length=50, extra_json_schema=NO_CONTROL)]
 Year = Annotated[int, Meta(ge=1870, le=2100)]
 Title = Annotated[str, Meta(min_length=1, max_length=500, extra_json_schema=NOT_BLANK)]
 Genre = Annotated[str, Meta(min_length=1, max_length=50, extra_json_schema=NOT_BLANK)]
