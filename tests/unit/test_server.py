@@ -1,0 +1,116 @@
+"""The protocol below the application: who is slow, who talks nonsense, and in which turn."""
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator
+from contextlib import suppress
+
+import pytest
+
+from marquee.http import server as subject
+
+GET = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"
+
+
+async def app(scope, receive, send):
+    """Answers with its path; /slow a little later, /body once it has the body."""
+    if scope["path"] == "/slow":
+        await asyncio.sleep(0.05)
+    if scope["path"] == "/body":
+        message = await receive()
+        while message.get("more_body"):
+            message = await receive()
+        if message["type"] == "http.disconnect":
+            return
+    path = scope["path"].encode()
+    length = (b"content-length", b"%d" % len(path))
+    await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    await send({"type": "http.response.body", "body": path})
+
+
+@pytest.fixture
+async def address(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
+    monkeypatch.setattr(subject, "HEAD_SECONDS", 0.2)
+    listening = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        server = subject.Server(app, listening.set)
+        task = asyncio.create_task(server.serve([listener]))
+        await listening.wait()
+        yield listener.getsockname()
+        server.should_exit = True
+        await task
+
+
+async def converse(address: tuple[str, int], *parts: bytes, pause: float = 0) -> list[bytes]:
+    """Statuses and paths of all that is answered until the server closes."""
+    answered = bytearray()
+
+    async def read(reader: asyncio.StreamReader) -> None:
+        with suppress(ConnectionError):
+            while part := await reader.read(1 << 16):
+                answered.extend(part)
+
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*address)
+        reading = asyncio.create_task(read(reader))
+        with suppress(ConnectionError):  # it may hang up while we still speak
+            for part in parts:
+                writer.write(part)
+                await writer.drain()
+                await asyncio.sleep(pause)
+        await reading
+        writer.close()
+    return [
+        head.split(b" ")[1] + (b" " + rest if rest.startswith(b"/") else b"")
+        for head, _, rest in (
+            each.partition(b"\r\n\r\n") for each in bytes(answered).split(b"HTTP/")[1:]
+        )
+    ]
+
+
+async def test_nonsense_is_refused_behind_what_came_before_it(address) -> None:
+    sent = GET % b"slow" + GET % b"slow" + b"nonsense\r\n\r\n"
+    assert await converse(address, sent) == [b"200 /slow", b"200 /slow", b"400"]
+
+
+@pytest.mark.parametrize("before", [b"", GET % b"slow"])
+async def test_a_broken_body_is_refused_in_its_turn(address, before: bytes) -> None:
+    head = b"POST /body HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    answers = await converse(address, before + head, b"nonsense\r\n", pause=0.01)
+    assert answers == [b"200 /slow"] * bool(before) + [b"400"]
+
+
+async def test_a_body_broken_after_its_answer_is_refused_no_more(address) -> None:
+    head = b"POST /now HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert await converse(address, head, b"nonsense\r\n", pause=0.05) == [b"200 /now"]
+
+
+async def test_a_head_over_64_kib_is_refused_behind_what_came_before_it(address) -> None:
+    sent = GET % b"slow" + b"GET / HTTP/1.1\r\nX: " + b"x" * 140_000
+    assert await converse(address, sent) == [b"200 /slow", b"431"]
+
+
+@pytest.mark.parametrize("asks", [b"Upgrade: h2c", b"Upgrade: websocket"])
+async def test_another_protocol_is_declined_and_the_connection_ends(address, asks: bytes) -> None:
+    sent = b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n%b\r\n\r\n" % asks
+    assert await converse(address, sent + GET % b"b") == [b"200 /a"]
+
+
+async def test_a_tunnel_is_declined_and_the_connection_ends(address) -> None:
+    sent = b"CONNECT /a HTTP/1.1\r\nHost: h\r\n\r\n"
+    assert await converse(address, sent + GET % b"b") == [b"200 /a"]
+
+
+@pytest.mark.parametrize("before", [[], [GET % b"a"]])
+async def test_a_head_that_drips_is_not_waited_for(address, before: list[bytes]) -> None:
+    drops = [b"GET / HTTP/1.1\r\n", *[b"X: x\r\n"] * 20]
+    assert await converse(address, *before, *drops, pause=0.02) == [b"200 /a"] * len(before)
+
+
+async def test_a_body_that_nobody_waits_for_may_not_drip_for_ever(address) -> None:
+    head = b"POST /now HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"
+    assert await converse(address, head, *[b"1\r\nx\r\n"] * 20, pause=0.02) == [b"200 /now"]
+
+
+async def test_a_silent_connection_is_closed(address) -> None:
+    assert await converse(address) == []
