@@ -277,7 +277,7 @@ def kind(schema: Json) -> str:
     else:
         told = plain_kind(schema)
     default = schema.get("default")
-    if default not in (None, "", []) and schema.get("enum") != [default]:
+    if default not in (None, "", [], ()) and schema.get("enum") != [default]:
         told += f", by default <code>{escape(str(default))}</code>"
     return told
 

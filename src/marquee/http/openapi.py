@@ -93,7 +93,7 @@ FAULTS = {
     ),
     503: Fault(
         "Unavailable",
-        "What this call needs is away at present. Nothing was done.",
+        "What this call needs is away at present. Nothing was promised.",
         "The store does not answer.",
         ("Retry-After",),
     ),
