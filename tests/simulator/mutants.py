@@ -135,8 +135,8 @@ class DropsPoison(MemoryTotals):
 class NeverLooksBack(UnrulyLog):
     """Goes on from where it is, though the totals were restored, or a seek has failed."""
 
-    def _start(self, partition: int) -> int:
-        return self._at.get(partition, self._movies.positions.get(partition, 0))
+    def _look_back(self) -> None:
+        pass
 
 
 # ---- the stages --------------------------------------------------------------------------------

@@ -258,20 +258,18 @@ class MemoryLog:
         slots = len(self._log.partitions)
         for turn in range(self._turn, self._turn + slots):
             partition = turn % slots
-            start = self._start(partition)
+            start = self._at.get(partition, self._movies.positions.get(partition, 0))
             end = min(start + limit, len(self._log.partitions[partition]))
             if start < end:
                 self._turn = partition + 1
                 self._at[partition] = end
                 return self._batch(partition, start, end)
+        self._look_back()
         return None
 
-    def _start(self, partition: int) -> int:
-        at = self._at.get(partition)
-        if at is None or at >= len(self._log.partitions[partition]):
-            # Idle: the totals may stand elsewhere, restored, or behind a seek that failed.
-            return self._movies.positions.get(partition, 0)
-        return at
+    def _look_back(self) -> None:
+        """Idle: the totals may stand elsewhere by now, restored, or behind a seek that failed."""
+        self._at.clear()
 
     def _batch(self, partition: int, start: int, end: int) -> Batch:
         records = self._log.partitions[partition][start:end]
