@@ -1,7 +1,8 @@
 """The file: one writer thread that commits what has gathered, and readers beside it.
 
-A write is a job, a function of the connection. While one commit is on its way to the disk the
-next jobs gather, and share the commit after it; each caller is answered when its own is durable.
+A write is a job, a function of the connection. What one turn of the event loop asks for comes to
+the writer at once; while a commit is on its way to the disk the next jobs gather, and share the
+commit after it; each caller is answered when its own is durable.
 """
 
 import asyncio
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib import resources
 from pathlib import Path
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from ...errors import MarqueeError, StoreAway, Unusable
@@ -48,7 +49,8 @@ class Database:
     def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
         self.path = path
         self._loop = loop
-        self._jobs: SimpleQueue[Waiting | None] = SimpleQueue()
+        self._gathered: list[Waiting] = []
+        self._handed: SimpleQueue[list[Waiting]] = SimpleQueue()  # an empty list is the end
         self._unanswered: deque[tuple[float, asyncio.Future[Any]]] = deque()
         self._around: list[tuple[Act, Act]] = []
         self._on_commit: list[Callable[[int], None]] = []
@@ -90,7 +92,9 @@ class Database:
             raise StoreAway("The store is closing.")
         answer: asyncio.Future[T] = self._loop.create_future()
         self._unanswered.append((self._loop.time() + CALL_SECONDS, answer))
-        self._jobs.put((answer, job))
+        if not self._gathered:
+            self._loop.call_soon(self._hand_over)
+        self._gathered.append((answer, job))
         return answer
 
     async def read(self, job: Job[T]) -> T:
@@ -122,13 +126,20 @@ class Database:
         if self._closed:
             return
         self._closed = True
-        self._jobs.put(None)
+        self._hand_over()
+        self._handed.put([])
         await self._loop.run_in_executor(None, self._writer.join)
         await self._loop.run_in_executor(None, self._readers.shutdown)
         for connection in (*self._reading, self._connection):  # the last one out folds the WAL
             connection.close()
 
     # ---- in the event loop
+
+    def _hand_over(self) -> None:
+        """All of a turn's jobs at once: a writer woken by the first would commit it alone."""
+        if self._gathered:
+            self._handed.put(self._gathered)
+            self._gathered = []
 
     def _answer(self, outcomes: list[Outcome], size: int) -> None:
         for answer, result, error in outcomes:
@@ -158,21 +169,20 @@ class Database:
     # ---- in the writer's thread
 
     def _write_all(self) -> None:
-        while (job := self._jobs.get()) is not None:
-            group = [job]
-            last = False
-            try:
-                while len(group) < LARGEST_GROUP and not last:
-                    if (job := self._jobs.get_nowait()) is None:
-                        last = True
-                    else:
-                        group.append(job)
-            except Empty:
-                pass
+        while group := self._next_group():
             outcomes, size = self._commit(group)
             self._loop.call_soon_threadsafe(self._answer, outcomes, size)
-            if last:
-                return
+
+    def _next_group(self) -> list[Waiting]:
+        """All that has gathered; nothing at the end."""
+        group = list(self._handed.get())
+        while group and len(group) < LARGEST_GROUP and not self._handed.empty():
+            more = self._handed.get()
+            if not more:
+                self._handed.put(more)
+                break
+            group += more
+        return group
 
     def _commit(self, group: list[Waiting]) -> tuple[list[Outcome], int]:
         """Run a group in one transaction. Where one of its jobs fails, each has one of its own."""

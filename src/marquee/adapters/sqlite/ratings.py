@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
+from functools import lru_cache, partial
 
 from ...model import REMOVED, Applied, Erasure, Rating, VersionClock, rater_of
 from ...ports import Merged
@@ -15,11 +16,15 @@ WRITE = """
 SEND = "INSERT INTO outbox (movie_id, rater, version, value) VALUES (?, ?, ?, ?)"
 READ = "SELECT value, version FROM rating WHERE user_id = ? AND movie_id = ?"
 
+RATERS_KEPT = 10_000
+"""Raters that are remembered. What their hash costs is not its making, but that this lets another
+thread take its turn."""
+
 
 class SqliteRatings:
     def __init__(self, database: Database, rater_key: bytes) -> None:
         self._database = database
-        self._rater_key = rater_key
+        self.rater = lru_cache(RATERS_KEPT)(partial(rater_of, rater_key))
         self._clock = VersionClock(now_us)  # belongs to the writer's thread
         self._kept = 0
         database.around(self._read_clock, self._keep_clock)
@@ -27,9 +32,6 @@ class SqliteRatings:
     @classmethod
     async def open(cls, database: Database) -> "SqliteRatings":
         return cls(database, await database.read(lambda c: agreed(c, "rater_key")))
-
-    def rater(self, user_id: str) -> bytes:
-        return rater_of(self._rater_key, user_id)
 
     async def write(self, user_id: str, movie_id: str, value: int) -> Rating:
         rater = self.rater(user_id)
