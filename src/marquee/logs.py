@@ -1,12 +1,17 @@
 """Logs: for people on a terminal, JSON lines otherwise. One line a request; never a token, a body
 or a user's id."""
 
+import asyncio
 import logging
 import sys
+from datetime import UTC, datetime
 from typing import Any, TextIO
 
 import msgspec
 import structlog
+
+GATHER = 0.1
+"""Seconds in which the lines of requests gather."""
 
 
 def configure(log_format: str = "auto", level: str = "info", stream: TextIO = sys.stderr) -> None:
@@ -20,12 +25,13 @@ def configure(log_format: str = "auto", level: str = "info", stream: TextIO = sy
     ]
     if for_people:
         last: list[Any] = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        handler = logging.StreamHandler(stream)
     else:
         last = [
             structlog.processors.format_exc_info,
             structlog.processors.JSONRenderer(serializer=to_json),
         ]
-    handler = logging.StreamHandler(stream)
+        handler = JsonLines(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
@@ -35,22 +41,66 @@ def configure(log_format: str = "auto", level: str = "info", stream: TextIO = sy
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
+    # Nobody shows where in the code a line comes from: "Optimization" in Python's logging HOWTO.
+    logging._srcfile = None  # noqa: SLF001
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+class JsonLines(logging.StreamHandler[TextIO]):
+    """Requests are on the way of every answer: their lines are made without structlog, and gather
+    until they are written together.
+
+    A kill loses the last moment's; any other line, and the exit, writes what there is.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._gathered: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        request = getattr(record, "request", None)
+        if request is None:
+            self.flush()
+            super().emit(record)
+            return
+        if not self._gathered:
+            asyncio.get_running_loop().call_later(GATHER, self.flush)
+        line = {
+            "event": record.msg,
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "timestamp": datetime.fromtimestamp(record.created, UTC),
+            **request_members(*request),
+        }
+        self._gathered.append(to_json(line))
+
+    def flush(self) -> None:
+        self.acquire()  # other threads have something to say, too
+        try:
+            gathered, self._gathered = self._gathered, []
+            if gathered:
+                self.stream.write("\n".join([*gathered, ""]))
+            super().flush()
+        finally:
+            self.release()
 
 
 def request_fields(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
     """A request's line: ``http.app`` hands over a tuple, for it is on the way of every answer."""
-    record = event.get("_record")
-    request = getattr(record, "request", None)
-    if request is not None:
-        method, route, status, seconds, request_id = request
-        event.update(
-            method=method,
-            route=route,
-            status=status,
-            milliseconds=round(1000 * seconds, 2),
-            request_id=request_id,
-        )
-    return event
+    request = getattr(event.get("_record"), "request", None)
+    return event if request is None else event | request_members(*request)
+
+
+def request_members(
+    method: str, route: str, status: int, seconds: float, request_id: str
+) -> dict[str, Any]:
+    return {
+        "method": method,
+        "route": route,
+        "status": status,
+        "milliseconds": round(1000 * seconds, 2),
+        "request_id": request_id,
+    }
 
 
 def to_json(event: Any, **_: Any) -> str:
