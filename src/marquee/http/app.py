@@ -85,5 +85,7 @@ class App:
 
 
 def specificity(path: str) -> tuple[Any, ...]:
-    """Names before parameters: /movies/top10 is asked before /movies/{movieId}."""
-    return tuple((part.startswith("{"), part) for part in path.split("/"))
+    """Names before parameters: /movies/top10 is asked before /movies/{movieId}. Long paths before
+    short ones, for the router asks one after the other and the rating calls are the longest."""
+    parts = path.split("/")
+    return -len(parts), *((part.startswith("{"), part) for part in parts)

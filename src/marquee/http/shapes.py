@@ -29,7 +29,8 @@ class Asked(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=T
 
 def time_of(version: int) -> str:
     """Microseconds since 1970 in RFC 3339."""
-    return f"{datetime.fromtimestamp(version / 1_000_000, UTC):%Y-%m-%dT%H:%M:%S}.{version % 1_000_000:06d}Z"
+    seconds, micros = divmod(version, 1_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{micros:06d}Z"
 
 
 # What the stages check themselves stands here as a schema alone, for the document.
