@@ -22,6 +22,9 @@ EXAMPLES = int(os.environ.get("MARQUEE_FUZZ_EXAMPLES", "3000")) * 4 // 5
 LAST = b"GET /health/live HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
 """Ends each conversation: either it is answered and closed, or it was in the middle of nonsense."""
 
+PATIENCE = 30
+"""Seconds: the server waits for 20 at most for what is promised and does not come."""
+
 many = settings(
     max_examples=EXAMPLES,
     phases=[Phase.explicit, Phase.generate],  # to shrink a hang would take an hour
@@ -163,7 +166,7 @@ conversations = st.lists(requests() | rating, min_size=1, max_size=3).map(b"".jo
 def converse(server: Server, sent: bytes) -> bytes:
     """All that is answered, until the server closes."""
     answered = b""
-    with socket.create_connection(server.address, timeout=8) as connection:
+    with socket.create_connection(server.address, timeout=PATIENCE) as connection:
         try:
             connection.sendall(sent)
             while part := connection.recv(1 << 16):

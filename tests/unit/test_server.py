@@ -112,5 +112,10 @@ async def test_a_body_that_nobody_waits_for_may_not_drip_for_ever(address) -> No
     assert await converse(address, head, *[b"1\r\nx\r\n"] * 20, pause=0.02) == [b"200 /now"]
 
 
+async def test_a_body_that_nobody_waits_for_and_that_stops_is_not_waited_for(address) -> None:
+    head = b"POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n"
+    assert await converse(address, head + b"x") == [b"200 /slow"]
+
+
 async def test_a_silent_connection_is_closed(address) -> None:
     assert await converse(address) == []

@@ -70,6 +70,11 @@ class Protocol(HttpToolsProtocol):
         self._head = 0
         self._whole = True
 
+    def on_response_complete(self) -> None:
+        super().on_response_complete()
+        if not self._whole and self.cycle.response_complete:
+            self._hurry()  # the rest of a body that nobody reads
+
     def send_400_response(self, msg: str) -> None:
         self._refuse(400, "This is no HTTP request.")
 
