@@ -14,7 +14,6 @@ from pathlib import Path
 from .config import Settings
 from .errors import Unusable
 from .http.server import Server
-from .model import Chart, Movie, rate_tenths
 from .wiring import Marquee, open_stores, own_keys
 
 BACKLOG = 2048
@@ -128,7 +127,7 @@ def announce(settings: Settings, marquee: Marquee, url: str, *, first: bool) -> 
     ten = marquee.toprated.ten
     if not settings["jwks"] and ten is not None and ten.entries:
         token = own_keys(settings).sign("you", (), 3600, settings["issuer"], settings["audience"])
-        movie = climber(ten)
+        movie = ten.entries[-1].movie
         lines += [
             "",
             f"Rate {movie.title}, and see the ten follow (the token is good for an hour):",
@@ -140,16 +139,6 @@ def announce(settings: Settings, marquee: Marquee, url: str, *, first: bool) -> 
 
         lines += ["", LABEL]
     print("\n".join(lines), flush=True)  # noqa: T201
-
-
-def climber(chart: Chart) -> Movie:
-    """The lowest movie that one rating of 10 lifts, so that the ten can be seen to follow."""
-    for movie, totals, _ in reversed(chart.entries):
-        number, total = totals.number, totals.total
-        now = rate_tenths(number, total, chart.prior)
-        if now != rate_tenths(number + 1, total + 20, chart.prior):
-            return movie
-    return chart.entries[-1].movie
 
 
 def address(host: str) -> str:
