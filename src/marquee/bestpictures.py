@@ -127,7 +127,8 @@ class BestPictures:
                 log.warning("the nominations are served as they were: %s", away)
             await asyncio.sleep(AT_MOST_EVERY)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), AT_LEAST_EVERY - AT_MOST_EVERY)
+                async with asyncio.timeout(AT_LEAST_EVERY - AT_MOST_EVERY):
+                    await self._told.wait()
 
     def _loaded(self) -> Nominees:
         if self.nominees is None:

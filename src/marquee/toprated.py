@@ -48,7 +48,8 @@ class Refresher:
                 log.warning("the ten waits for a store: %s", away)
             await asyncio.sleep(self._least)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stale.wait(), max(0, AT_LEAST_EVERY - self._least))
+                async with asyncio.timeout(max(0, AT_LEAST_EVERY - self._least)):
+                    await self._stale.wait()
 
 
 class TopRated:
@@ -100,7 +101,8 @@ class TopRated:
             except StoreAway as away:
                 log.warning("the ten is served as it was: %s", away)
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._told.wait(), 1)
+                async with asyncio.timeout(1):
+                    await self._told.wait()
 
     async def chart(self, query: ChartQuery) -> Chart:
         """Any chart: the ten itself from memory, another one at most a second old.

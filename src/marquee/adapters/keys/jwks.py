@@ -155,7 +155,8 @@ class Jwks:
             self._reading = Future()
             self._reading.set_running_or_notify_cancel()
             threading.Thread(target=_settle, args=(self._reading, self._read), daemon=True).start()
-        return await asyncio.wait_for(asyncio.wrap_future(self._reading), self._limit)
+        async with asyncio.timeout(self._limit):
+            return await asyncio.wrap_future(self._reading)
 
     def _complain(self, problem: str) -> None:
         if problem != self.problem:

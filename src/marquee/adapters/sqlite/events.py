@@ -32,7 +32,8 @@ class SqliteOutbox:
         batch = await self._look(limit)
         if batch is None:
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._written.wait(), LOOK_EVERY)
+                async with asyncio.timeout(LOOK_EVERY):
+                    await self._written.wait()
                 batch = await self._look(limit)
         return batch
 

@@ -1,0 +1,61 @@
+"""What runs in the background ends when it is told to, at whatever moment that is."""
+
+import asyncio
+from itertools import count
+
+import pytest
+
+from marquee.adapters import sqlite
+from marquee.adapters.memory import MemoryCache, MemoryNotices
+from marquee.aggregation import Aggregator
+from marquee.bestpictures import BestPictures
+from marquee.toprated import Refresher, TopRated
+from tests.simulator import stores
+
+
+def refresher(notices):
+    charts = stores.MemoryCharts(stores.MovieDisk(), count(1).__next__)
+    return Refresher(charts, MemoryCache(), notices, 0)
+
+
+def toprated(notices):
+    charts = stores.MemoryCharts(stores.MovieDisk(), count(1).__next__)
+    return TopRated(charts, MemoryCache(), notices)
+
+
+def bestpictures(notices):
+    return BestPictures(stores.MemoryCatalogue(stores.MovieDisk()), notices)
+
+
+@pytest.mark.parametrize("ticks", range(8))
+@pytest.mark.parametrize(
+    ("room", "topic"), [(refresher, "totals"), (toprated, "ten"), (bestpictures, "nominations")]
+)
+async def test_also_while_a_notice_comes_in(room, topic, ticks):
+    """Each tick of the event loop is a moment: until Python 3.12 ``asyncio.wait_for`` took no
+    notice of an end in the one at which what it waits for has come."""
+    notices = MemoryNotices()
+    running = asyncio.create_task(room(notices).run())
+    await asyncio.sleep(0.15)  # longer than any of them is busy
+    notices.tell(topic)
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=0.5)
+    assert done
+
+
+@pytest.mark.parametrize("ticks", range(8))
+async def test_also_while_an_event_comes_in(tmp_path, ticks):
+    database = await sqlite.Database.open(tmp_path / "marquee.db")
+    outbox = sqlite.SqliteOutbox(database)
+    aggregator = Aggregator(outbox, sqlite.SqliteTotals(database), MemoryNotices())
+    running = asyncio.create_task(aggregator.run())
+    await database.write(lambda _: None)
+    for _ in range(ticks):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=0.5)
+    running.cancel()
+    await database.close()
+    assert done
