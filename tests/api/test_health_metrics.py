@@ -143,7 +143,8 @@ class TestLogs:
             assert secret not in log
 
     def test_precomputed_answers_are_not_logged_singly(self, server, anyone):
+        before = len(server.log)
         anyone.get("/movies/top10")
         end = anyone.get("/nope").headers["x-request-id"]
         log = eventually(lambda: server.log, lambda log: end in log)
-        assert '"/movies/top10"' not in log
+        assert '"/movies/top10"' not in log[before:]

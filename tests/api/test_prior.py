@@ -35,7 +35,6 @@ def test_another_weight_and_mean(tmp_path):
     ("first", "then"),
     [
         ({}, {"prior_weight": 0}),
-        ({"prior_weight": 0}, {"prior_weight": 10}),
         ({}, {"prior_mean": 7}),
     ],
     ids=str,
@@ -55,7 +54,6 @@ def test_changed_at_a_second_start_it_is_refused(tmp_path, first, then):
     ("first", "then"),
     [
         ({"prior_weight": 0}, {}),
-        ({"prior_weight": 0}, {"prior_weight": 0}),
         ({}, {"prior_weight": 10, "prior_mean": 6.5}),
     ],
     ids=str,
