@@ -121,7 +121,9 @@ class Ten:
         if time.monotonic() >= self._until:
             self._prepare()
         for name, value in scope["headers"]:
-            if name == b"if-none-match" and matches(value.decode("latin-1"), self._etag):
+            if name == b"if-none-match" and (
+                value == self._etag or matches(value.decode("latin-1"), self._etag)
+            ):
                 return self._unchanged.answer(scope)
         return self._full.answer(scope)
 
