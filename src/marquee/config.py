@@ -106,14 +106,10 @@ class Settings:
             raise AttributeError(name)
         return self[name]
 
-    @property
-    def prior(self) -> Prior | None:
-        """The prior as set; None where nothing says."""
-        if not self.texts["prior_weight"] and not self.texts["prior_mean"]:
-            return None
-        default = Prior()
-        weight = self["prior_weight"] if self.texts["prior_weight"] else default.weight
-        mean = round(100 * self["prior_mean"]) if self.texts["prior_mean"] else default.mean
+    def prior(self, stands: Prior) -> Prior:
+        """The prior that stands, with what is set in its place."""
+        weight = self["prior_weight"] if self.texts["prior_weight"] else stands.weight
+        mean = round(100 * self["prior_mean"]) if self.texts["prior_mean"] else stands.mean
         return Prior(weight, mean)
 
     def shown(self, name: str) -> str:

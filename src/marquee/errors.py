@@ -1,8 +1,8 @@
-"""What can go wrong, in the terms of the domain. ``http/problems.py`` gives each its status, once."""
+"""What can go wrong, in the domain's terms. ``http/problems.py`` gives each its status, once."""
 
 
 class MarqueeError(Exception):
-    """Anything that Marquee itself reports. Its text is one sentence, fit for the caller to read."""
+    """Anything that Marquee itself reports, in one sentence that the caller may read."""
 
 
 class Invalid(MarqueeError):
@@ -14,7 +14,7 @@ class Invalid(MarqueeError):
 
 
 class NotFound(MarqueeError):
-    """No such movie, rating or nomination. ``suggestions``: close titles, best first, where asked."""
+    """No such movie, rating or nomination. ``suggestions``: close titles, where asked for."""
 
     def __init__(self, detail: str, suggestions: tuple[str, ...] | None = None) -> None:
         super().__init__(detail)
@@ -26,7 +26,7 @@ class Conflict(MarqueeError):
 
 
 class StoreAway(MarqueeError):
-    """A store can't be reached, or can't write, at present. Nothing was promised; try again later."""
+    """A store can't be reached, or can't write, at present. Nothing was promised; try again."""
 
 
 class PositionMoved(MarqueeError):

@@ -65,6 +65,13 @@ def words(title: str) -> list[str]:
     return [normalize("NFC", word) for word in found] or text.split()
 
 
+def findable(title: str) -> list[str]:
+    """The words under which search finds a title: its ``words``, and those that apostrophes and
+    hyphens leave apart or together ("d'Éclat", "Spider-Man" by "eclat", "spiderman")."""
+    readings = (title, _APOSTROPHES.sub(" ", title), title.replace("-", ""))
+    return list(dict.fromkeys(word for reading in readings for word in words(reading)))
+
+
 def display(title: str) -> str:
     """A title as people read it: its articles in front, single spaces.
 

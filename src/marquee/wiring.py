@@ -130,10 +130,10 @@ def migrate(settings: Settings) -> list[str]:
 
     path = database_file(settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    prior = settings.prior
-    sqlite.prepare(path, None if path.exists() else prior)
+    new = not path.exists()
+    sqlite.prepare(path, settings.prior if new else sqlite.unchanged)
     done = [f"{path}: the schema is up to date"]
-    if prior is not None and sqlite.change_prior(path, prior):
+    if sqlite.change_prior(path, settings.prior):
         done.append(f"{path}: every rate is drawn anew by the prior that is set")
     return done
 

@@ -27,7 +27,7 @@ class Sqlite(Backend):
     @classmethod
     @asynccontextmanager
     async def open(cls, folder: Path, prior: Prior | None = None) -> AsyncIterator[Self]:
-        database = await sqlite.Database.open(folder / "marquee.db", prior)
+        database = await sqlite.Database.open(folder / "marquee.db", lambda stands: prior or stands)
         try:
             backend = cls()
             backend.ratings = await sqlite.SqliteRatings.open(database)

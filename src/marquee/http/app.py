@@ -8,6 +8,7 @@ from typing import Any
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
+from ..errors import MarqueeError
 from .calls import (
     Endpoint,
     Guard,
@@ -67,11 +68,12 @@ class App:
 
     async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
         scope["marquee.id"] = request_id()
+        error: Exception = HttpError(404, "There is nothing at this path.")
         try:
             await self._guard.admit_address(scope)
-            raise HttpError(404, "There is nothing at this path.")
-        except Exception as error:  # noqa: BLE001
-            status, headers, body = failure(error, scope)
+        except MarqueeError as refused:
+            error = refused
+        status, headers, body = failure(error, scope)
         await respond(scope, send, status, headers, body)
         self._observe(scope, "unknown", status, 0.0)
 

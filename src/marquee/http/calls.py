@@ -2,7 +2,6 @@
 question well put, the answer, its line in the log.
 """
 
-import asyncio
 import itertools
 import logging
 import secrets
@@ -13,17 +12,16 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
-from starlette.types import Message, Receive, Scope, Send
+from starlette.types import Receive, Scope, Send
 
 from ..errors import Invalid, MarqueeError, StoreAway
 from ..model import has_control, is_movie_id
 from ..ports import Quota, RateLimiter
 from .auth import Caller, Verifier, bearer
+from .bodies import Gone, Patience, read_body
 from .limits import LimitExceeded, Network, client_address, tenfold
 from .problems import Header, HttpError, escape, invalid, problem
 
-MAX_BODY = 64 * 1024
-BODY_SECONDS = 10.0
 MOST_PARAMETERS = 50
 
 log = logging.getLogger(__name__)
@@ -120,13 +118,13 @@ class Guard:
     limiter: RateLimiter
     quota: Quota | None
     trusted: tuple[Network, ...] = ()
-    patience: "Patience" = field(default_factory=lambda: Patience())
+    patience: Patience = field(default_factory=Patience)
     tenfold: Quota | None = field(init=False)
 
     def __post_init__(self) -> None:
         self.tenfold = tenfold(self.quota) if self.quota else None
 
-    async def take(self, policy: str, key: str, quota: Quota | None) -> None:
+    async def _take(self, policy: str, key: str, quota: Quota | None) -> None:
         if quota is None:
             return
         allowance = await self.limiter.take(f"{policy}:{key}", quota)
@@ -145,12 +143,20 @@ class Guard:
                 if name == b"x-forwarded-for"
             )
         address = client_address(peer, forwarded, self.trusted)
-        await self.take("address", address, self.tenfold)
+        await self._take("address", address, self.tenfold)
 
-    async def caller(self, call: Call) -> Caller:
+    async def admit_caller(self, call: Call, endpoint: Endpoint) -> None:
         token = bearer(call.header(b"authorization"))
         known = self.verifier.cached(token)
-        return known if known is not None else await self.verifier.verify(token)
+        call.caller = known if known is not None else await self.verifier.verify(token)
+        if endpoint.scope is not None and endpoint.scope not in call.caller.scopes:
+            raise HttpError(403, f"This needs a token with the scope {endpoint.scope}.")
+        if endpoint.writes_rating_of is None:
+            await self._take("reads", call.user_id, self.tenfold)
+
+    async def admit_rating(self, user_id: str) -> None:
+        """One more rating of this user's written."""
+        await self._take("ratings", user_id, self.quota)
 
 
 Observe = Callable[[Scope, str, int, float], None]
@@ -190,40 +196,35 @@ class Resource:
         self._observe(scope, self._path, status, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
-        guard = self._guard
         endpoint = self._endpoints.get(scope["method"])
         if endpoint is None or endpoint.limited:
-            await guard.admit_address(scope)
+            await self._guard.admit_address(scope)
         if endpoint is None:
             raise HttpError(405, f"Here one can {self._allow.decode()}.", [(b"allow", self._allow)])
         call = Call(scope["path_params"], scope["headers"])
         if endpoint.token:
-            call.caller = await guard.caller(call)
-            if endpoint.scope is not None and endpoint.scope not in call.caller.scopes:
-                raise HttpError(403, f"This needs a token with the scope {endpoint.scope}.")
-            if endpoint.writes_rating_of is None:
-                await guard.take("reads", call.user_id, guard.tenfold)
+            await self._guard.admit_caller(call, endpoint)
         call.query = read_query(scope["query_string"], endpoint.query)
         if "movieId" in call.path and not is_movie_id(call.movie_id):
             raise Invalid("A movie's id is 1-20 letters, digits, _ and -.", "/movieId")
         if endpoint.body is not None:
-            content_type = call.header(b"content-type")
-            if content_type is None or media_type(content_type) != "application/json":
-                raise HttpError(415, "The body must be application/json.")
-            body = await guard.patience.wait(read_body(call, receive))
-            try:
-                call.body = self._decoders[endpoint.method].decode(body)
-            except msgspec.MsgspecError as error:
-                raise invalid(error) from error
-            except (UnicodeDecodeError, RecursionError) as error:
-                raise Invalid("The body is no JSON in UTF-8.") from error
+            call.body = await self._body(call, endpoint.method, receive)
         if endpoint.writes_rating_of is not None:
-            await guard.take("ratings", endpoint.writes_rating_of(call), guard.quota)
+            await self._guard.admit_rating(endpoint.writes_rating_of(call))
         return await endpoint.handle(call)
 
-
-class Gone(Exception):
-    """The caller went away before its request was whole."""
+    async def _body(self, call: Call, method: str, receive: Receive) -> Any:
+        content_type = call.header(b"content-type")
+        if content_type is None or media_type(content_type) != "application/json":
+            raise HttpError(415, "The body must be application/json.")
+        length = call.header(b"content-length")
+        body = await self._guard.patience.wait(read_body(length, receive))
+        try:
+            return self._decoders[method].decode(body)
+        except msgspec.MsgspecError as error:
+            raise invalid(error) from error
+        except (UnicodeDecodeError, RecursionError) as error:
+            raise Invalid("The body is no JSON in UTF-8.") from error
 
 
 def failure(error: Exception, scope: Scope) -> tuple[int, list[Header], bytes]:
@@ -288,69 +289,6 @@ def read_query(raw: bytes, into: type) -> Any:
         return msgspec.convert(parameters, into, strict=False)
     except msgspec.ValidationError as error:
         raise invalid(error) from error
-
-
-async def read_body(call: Call, receive: Receive) -> bytes:
-    length = call.header(b"content-length")
-    if length is not None and length.isdigit() and int(length[:20]) > MAX_BODY:
-        raise too_large()
-    message = await next_part(receive)
-    body: bytes = message.get("body", b"")
-    while message.get("more_body"):
-        if len(body) > MAX_BODY:
-            raise too_large()
-        message = await next_part(receive)
-        body += message.get("body", b"")
-    if len(body) > MAX_BODY:
-        raise too_large()
-    return body
-
-
-async def next_part(receive: Receive) -> Message:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise Gone
-    return message
-
-
-class Patience:
-    """Ends the wait for bodies that do not come. One look a second at those that are awaited is
-    cheaper than a timer for each."""
-
-    def __init__(self, seconds: float = BODY_SECONDS) -> None:
-        self._seconds = seconds
-        self._waiting: dict[asyncio.Task[Any], float] = {}
-        self._ended: set[asyncio.Task[Any]] = set()
-
-    async def wait(self, coming: Awaitable[bytes]) -> bytes:
-        task = asyncio.current_task()
-        assert task is not None
-        self._waiting[task] = time.monotonic() + self._seconds
-        try:
-            return await coming
-        except asyncio.CancelledError:
-            if task not in self._ended:
-                raise
-            task.uncancel()
-            raise HttpError(408, "The body did not come.", [CLOSE]) from None
-        finally:
-            self._waiting.pop(task, None)
-            self._ended.discard(task)
-
-    async def run(self) -> None:
-        while True:
-            await asyncio.sleep(1)
-            now = time.monotonic()
-            for task in [task for task, end in self._waiting.items() if end < now]:
-                self._ended.add(task)
-                task.cancel()
-
-
-CLOSE: Header = (b"connection", b"close")
-
-
-def too_large() -> HttpError:
-    return HttpError(413, "The body is over 64 KiB.", [CLOSE])
 
 
 def media_type(content_type: str) -> str:

@@ -4,6 +4,8 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
+from ..errors import NotFound
+from ..model import Movie, Standing, Totals
 from ..movies import Movies, new_id
 from ..toprated import TopRated
 from . import cursors
@@ -72,13 +74,14 @@ def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
         body: NewMovie = call.body
         movie = movie_of(body, new_id(body.imdb_id) if body.id is UNSET else body.id)
         await movies.add(movie)
-        standing = await movies.get(movie.id)
+        standing = await written(movies, movie)
         location = (b"location", f"/movies/{movie.id}".encode())
         return Answer(movie_answer(standing, toprated.prior), 201, (location,))
 
     async def put(call: Call) -> Answer:
-        added = await movies.put(movie_of(call.body, call.movie_id))
-        standing = await movies.get(call.movie_id)
+        movie = movie_of(call.body, call.movie_id)
+        added = await movies.put(movie)
+        standing = await written(movies, movie)
         return Answer(movie_answer(standing, toprated.prior), 201 if added else 200)
 
     async def delete(call: Call) -> Answer:
@@ -163,3 +166,11 @@ def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
             name="getRatings",
         ),
     ]
+
+
+async def written(movies: Movies, movie: Movie) -> Standing:
+    """The movie as it stands after a write; another's delete may have come just behind it."""
+    try:
+        return await movies.get(movie.id)
+    except NotFound:
+        return Standing(movie, Totals())

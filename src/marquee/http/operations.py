@@ -92,10 +92,10 @@ def prepared(status: int, shape: Shape) -> Prepared:
 
 
 def endpoints(health: Health, metrics: Metrics) -> list[Endpoint]:
-    async def live(call: Call) -> Answer:
+    async def live(_: Call) -> Answer:
         return Answer(Live())
 
-    async def ready(call: Call) -> Answer:
+    async def ready(_: Call) -> Answer:
         return health.readiness
 
     async def scrape(call: Call) -> Answer:

@@ -8,7 +8,7 @@
 from .backup import back_up, diagnose, restore
 from .catalogue import SqliteCatalogue
 from .charts import SqliteCharts
-from .database import Database, change_prior, prepare
+from .database import Database, change_prior, prepare, unchanged
 from .events import SqliteOutbox
 from .ratings import SqliteRatings
 from .totals import SqliteTotals
@@ -25,4 +25,5 @@ __all__ = [
     "diagnose",
     "prepare",
     "restore",
+    "unchanged",
 ]

@@ -78,7 +78,7 @@ def restore(file: Path, database: Path, keys: Path) -> Path | None:
             raise Invalid(f"{file} is no backup of Marquee's: {error}.") from error
         except sqlite3.Error as error:
             raise Invalid(f"The database in {file} is damaged: {error}.") from error
-        prepare(fresh / DATABASE, None)
+        prepare(fresh / DATABASE)
         return _exchange(fresh, database, keys)
 
 

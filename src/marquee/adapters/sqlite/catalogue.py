@@ -228,7 +228,7 @@ def write_movie(connection: sqlite3.Connection, movie: Movie) -> None:
     connection.execute("DELETE FROM movie_words WHERE rowid = ?", (no,))
     connection.execute(
         "INSERT INTO movie_words (rowid, words) VALUES (?, ?)",
-        (no, " ".join(titles.words(movie.title))),
+        (no, " ".join(titles.findable(movie.title))),
     )
     connection.execute("DELETE FROM movie_genre WHERE id = ?", (movie.id,))
     connection.executemany(

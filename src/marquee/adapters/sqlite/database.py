@@ -39,6 +39,14 @@ Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 log = logging.getLogger(__name__)
 
 
+Priors = Callable[[Prior], Prior]
+"""What settings make of the prior that stands."""
+
+
+def unchanged(prior: Prior) -> Prior:
+    return prior
+
+
 def now_us() -> int:
     return time.time_ns() // 1000
 
@@ -64,11 +72,11 @@ class Database:
         self._sweep()
 
     @classmethod
-    async def open(cls, path: Path, prior: Prior | None = None) -> "Database":
+    async def open(cls, path: Path, prior: Priors = unchanged) -> "Database":
         """Open, making or upgrading the schema. Raises ``Unusable``, with what to do about it.
 
-        ``prior``: taken where the file is new, by default 10 at 6.50; a file that was made with
-        another one is refused.
+        ``prior``: what the settings make of the default one, where the file is new; a file that
+        was made with another one is refused.
         """
         loop = asyncio.get_running_loop()
         await loop.run_in_executor(None, prepare, path, prior)
@@ -268,7 +276,7 @@ def steps() -> list[str]:
     return [f.read_text() for f in sorted(folder.iterdir(), key=lambda f: f.name)]
 
 
-def prepare(path: Path, prior: Prior | None) -> None:
+def prepare(path: Path, prior: Priors = unchanged) -> None:
     """Make or upgrade the file at ``path``. Safe to run twice, and by two at once."""
     try:
         connection = connect(path)
@@ -319,37 +327,40 @@ def statements(script: str) -> list[str]:
     return found
 
 
-def agree(connection: sqlite3.Connection, prior: Prior | None) -> None:
+def agree(connection: sqlite3.Connection, prior: Priors) -> None:
     """Settle what all processes must agree on; what stands there is not changed."""
+    first = prior(Prior())
     offered = {
         "rater_key": secrets.token_bytes(32),
-        "prior_weight": (prior or Prior()).weight,
-        "prior_mean": (prior or Prior()).mean,
+        "prior_weight": first.weight,
+        "prior_mean": first.mean,
     }
     connection.executemany("INSERT OR IGNORE INTO agreed VALUES (?, ?)", offered.items())
     stands = read_prior(connection)
-    if prior is not None and prior != stands:
+    if prior(stands) != stands:
         raise Unusable(
             f"The totals were made with the prior {describe(stands)}, and the settings say "
-            f"{describe(prior)}: run `marquee migrate` to change it, or take the setting away."
+            f"{describe(prior(stands))}: run `marquee migrate` to change it, or take the setting "
+            "away."
         )
 
 
-def change_prior(path: Path, prior: Prior) -> bool:
+def change_prior(path: Path, prior: Priors) -> bool:
     """Draw every movie's rate anew by another prior; whether it is another one."""
-    prepare(path, None)
     with closing(connect(path)) as connection:
         connection.execute("BEGIN IMMEDIATE")
-        if prior == read_prior(connection):
+        stands = read_prior(connection)
+        now = prior(stands)
+        if now == stands:
             return False
         connection.executemany(
             "UPDATE agreed SET value = ? WHERE name = ?",
-            [(prior.weight, "prior_weight"), (prior.mean, "prior_mean")],
+            [(now.weight, "prior_weight"), (now.mean, "prior_mean")],
         )
         rated = connection.execute("SELECT no, number, total FROM movie WHERE number > 0")
         connection.executemany(
             "UPDATE movie SET rate = ? WHERE no = ?",
-            [(rate_tenths(number, total, prior), no) for no, number, total in rated],
+            [(rate_tenths(number, total, now), no) for no, number, total in rated],
         )
         connection.execute("COMMIT")
         return True
