@@ -81,6 +81,8 @@ class JsonLines(logging.StreamHandler[TextIO]):
             if gathered:
                 self.stream.write("\n".join([*gathered, ""]))
             super().flush()
+        except OSError:
+            pass  # a log that can't be written, as on a full disk, stops nobody
         finally:
             self.release()
 
