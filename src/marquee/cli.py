@@ -15,6 +15,7 @@ import typer
 
 from . import __version__, config, logs
 from .errors import Invalid, MarqueeError, Unusable
+from .model import is_movie_id, is_user_id
 
 if TYPE_CHECKING:  # commands import what they need: `marquee --help` is quick
     from . import importers
@@ -54,9 +55,7 @@ class Given:
 
 def settings(**flags: object) -> config.Settings:
     file = Given.file or (Path(f) if (f := os.environ.get("MARQUEE_CONFIG")) else None)
-    found = config.load(flags, os.environ, file)
-    for warning in found.warnings:
-        print(f"marquee: {warning}", file=sys.stderr)
+    found = config.load(flags, os.environ, file, say)
     logs.configure(found["log_format"], found["log_level"])
     return found
 
@@ -250,6 +249,8 @@ def export(
 
     if user is not None and what is Kind.movies:
         raise Invalid("--user goes with ratings: movies are nobody's.")
+    if user is not None:
+        check_user(user)
     found = settings(data=data)
 
     async def main(stores: "Stores") -> None:
@@ -326,6 +327,8 @@ def rebuild(
     """Make the totals anew from the ratings, beside a running server."""
     if movie is not None and drifted:
         raise Invalid("--movie and --drifted do not go together.")
+    if movie is not None and not is_movie_id(movie):
+        raise Invalid(f"There is no movie {movie!r}: ids are 1 to 20 of A-Z, a-z, 0-9, _ and -.")
 
     async def main(stores: "Stores") -> int:
         movies = None if movie is None else {movie}
@@ -373,6 +376,7 @@ def dead_letters(
 @app.command()
 def erase(user: Annotated[str, typer.Option(help="Whose ratings go.")], data: Data = None) -> None:
     """Erase all ratings of a user, everywhere; totals and charts follow."""
+    check_user(user)
 
     async def main(stores: "Stores") -> "Erasure":
         erasure = await stores.ratings.erase(user)
@@ -427,6 +431,11 @@ def restore(file: Annotated[Path, typer.Argument(metavar="FILE")], data: Data = 
 
 
 # ---- what commands share -----------------------------------------------------------------------
+
+
+def check_user(user: str) -> None:
+    if not is_user_id(user):
+        raise Invalid("A user's id is 1 to 128 characters, none of them a control character.")
 
 
 async def on_stores(found: config.Settings, main: "Callable[[Stores], Awaitable[T]]") -> T:
@@ -518,6 +527,10 @@ def main() -> None:
 
 
 def fail(message: str, status: int) -> None:
-    line = " ".join(message.split())
-    print(f"marquee: {line}", file=sys.stderr)
+    if message:  # there is none beside the help that is shown where nothing was asked
+        say(" ".join(message.split()))
     sys.exit(status)
+
+
+def say(line: str) -> None:
+    print(f"marquee: {line}", file=sys.stderr)

@@ -96,7 +96,6 @@ class Settings:
 
     texts: Mapping[str, str]
     sources: Mapping[str, str]
-    warnings: tuple[str, ...] = ()
 
     def __getitem__(self, name: str) -> Any:
         return BY_NAME[name].parse(self.texts[name])
@@ -123,14 +122,16 @@ class Settings:
 
 
 def load(
-    flags: Mapping[str, object], environ: Mapping[str, str], file: Path | None = None
+    flags: Mapping[str, object],
+    environ: Mapping[str, str],
+    file: Path | None = None,
+    warn: Callable[[str], None] = lambda _: None,
 ) -> Settings:
     """Gather the settings. A flag that is None was not given. Raises ``Unusable``."""
-    warnings = [
-        f"{name} is no setting of Marquee's{nearest(name, [s.variable for s in SETTINGS])}"
-        for name in sorted(environ)
-        if name.startswith(PREFIX) and not known(name)
-    ]
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and not known(name):
+            close = nearest(name, [setting.variable for setting in SETTINGS])
+            warn(f"{name} is no setting of Marquee's{close}")
     written = read_file(file) if file else {}
     texts, sources = {}, {}
     for setting in SETTINGS:
@@ -151,7 +152,7 @@ def load(
                 raise Unusable(
                     f"{setting.name} ({source}) must be {expected}, and is {value!r}."
                 ) from None
-    return Settings(texts, sources, tuple(warnings))
+    return Settings(texts, sources)
 
 
 def known(variable: str) -> bool:

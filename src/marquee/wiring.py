@@ -99,12 +99,7 @@ async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
     """Open what the settings name. Raises ``Unusable``."""
     from .adapters import sqlite
 
-    path = database_file(settings)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unusable(f"{path.parent} can't be made: {error.strerror}.") from error
-    database = await sqlite.Database.open(path, settings.prior)
+    database = await sqlite.Database.open(database_file(settings), settings.prior)
     try:
         yield Stores(
             ratings=await sqlite.SqliteRatings.open(database),
@@ -129,7 +124,6 @@ def migrate(settings: Settings) -> list[str]:
     from .adapters import sqlite
 
     path = database_file(settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
     new = not path.exists()
     sqlite.prepare(path, settings.prior if new else sqlite.unchanged)
     done = [f"{path}: the schema is up to date"]

@@ -74,7 +74,9 @@ def restore(file: Path, database: Path, keys: Path) -> Path | None:
                     if digest(extracted) != expected:
                         raise Invalid(f"{name} in {file} is damaged: its checksum is wrong.")
             check(fresh / DATABASE)
-        except (OSError, ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+        except OSError as error:
+            raise Invalid(f"The backup {file} can't be read: {error.strerror}.") from error
+        except (ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
             raise Invalid(f"{file} is no backup of Marquee's: {error}.") from error
         except sqlite3.Error as error:
             raise Invalid(f"The database in {file} is damaged: {error}.") from error

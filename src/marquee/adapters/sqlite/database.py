@@ -289,35 +289,44 @@ def steps() -> list[str]:
 
 
 def prepare(path: Path, prior: Priors = unchanged) -> None:
-    """Make or upgrade the file at ``path``. Safe to run twice, and by two at once."""
+    """Make or upgrade the file at ``path``. Safe to run twice, and by two at once.
+
+    What is not ours, or newer than we know, is left as it is.
+    """
     try:
-        connection = connect(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
+            read_version(connection, path)
+        with closing(connect(path)) as connection:
+            migrate(connection, path)
+            agree(connection, prior)
+    except OSError as error:
+        raise Unusable(f"{path.parent} can't be made: {error.strerror}.") from error
     except sqlite3.Error as error:
         raise unusable(path, error) from error
-    try:
-        migrate(connection, path)
-        agree(connection, prior)
-    except sqlite3.Error as error:
-        raise unusable(path, error) from error
-    finally:
-        connection.close()
+
+
+def read_version(connection: sqlite3.Connection, path: Path) -> int:
+    """How many steps the file has had. Raises ``Unusable`` where it is none of ours, or newer."""
+    (version,) = connection.execute("PRAGMA user_version").fetchone()
+    (application,) = connection.execute("PRAGMA application_id").fetchone()
+    (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
+    if tables and application != APPLICATION_ID:
+        raise Unusable(f"{path} is a database, but not one of Marquee's.")
+    known = len(steps())
+    if version > known:
+        raise Unusable(
+            f"{path} was made by a newer Marquee (schema {version}, this one knows {known}): "
+            "upgrade Marquee, or restore a backup of that time."
+        )
+    return int(version)
 
 
 def migrate(connection: sqlite3.Connection, path: Path) -> None:
-    todo = steps()
     connection.execute("BEGIN IMMEDIATE")
     try:
-        (version,) = connection.execute("PRAGMA user_version").fetchone()
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
-        (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
-        if tables and application != APPLICATION_ID:
-            raise Unusable(f"{path} is a database, but not one of Marquee's.")
-        if version > len(todo):
-            raise Unusable(
-                f"{path} was made by a newer Marquee (schema {version}, this one knows "
-                f"{len(todo)}): upgrade Marquee, or restore a backup of that time."
-            )
-        for number, step in enumerate(todo[version:], version + 1):
+        version = read_version(connection, path)
+        for number, step in enumerate(steps()[version:], version + 1):
             for statement in statements(step):
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
