@@ -68,7 +68,8 @@ def listen(host: str, port: int) -> socket.socket:
         # What is no errno is getaddrinfo's.
         why = os.strerror(error.errno) if (error.errno or 0) > 0 else "there is no such host"
         raise Unusable(
-            f"Nothing can be served at {address(host)}:{port} ({why}): name another --host or --port."
+            f"Nothing can be served at {address(host)}:{port} ({why}): "
+            "name another --host or --port."
         ) from error
 
 

@@ -1,0 +1,124 @@
+"""A disk without room: writes are refused in clear words, reads go on, nothing that was
+acknowledged is lost, and as soon as there is room writes go on, without a restart."""
+
+import os
+import resource
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import pytest
+
+from tests.api.asking import eventually
+from tests.chaos import ledger
+from tests.chaos.ledger import Ledger, load, stock
+from tests.support.server import Server, marquee, serve
+
+MIB = 1 << 20
+
+
+class Disk(Protocol):
+    folder: Path
+
+    def fill(self, pid: int) -> None: ...
+    def empty(self, pid: int) -> None: ...
+
+
+class SmallDisk:
+    """A file system of its own, filled by somebody else's file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._filler = folder / "filler"
+
+    def fill(self, pid: int) -> None:
+        with self._filler.open("ab", buffering=0) as filler:
+            for size in (MIB, 4096):
+                try:
+                    while filler.write(bytes(size)) == size:
+                        pass
+                except OSError:
+                    pass
+
+    def empty(self, pid: int) -> None:
+        self._filler.unlink(missing_ok=True)
+
+
+class SmallFiles:
+    """Where nobody may mount: a process's files may not grow any more (0: those of this one, and
+    of whom it starts)."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def fill(self, pid: int) -> None:
+        self._limit(pid, 4096)
+
+    def empty(self, pid: int) -> None:
+        self._limit(pid, resource.RLIM_INFINITY)
+
+    @staticmethod
+    def _limit(pid: int, size: int) -> None:
+        _, most = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, most))
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Disk]:
+    mount = ["mount", "-t", "tmpfs", "-o", "size=24m", "marquee-test", tmp_path]
+    if os.geteuid() != 0 or subprocess.run(mount, check=False, capture_output=True).returncode:
+        yield SmallFiles(tmp_path)
+        return
+    try:
+        yield SmallDisk(tmp_path)
+    finally:
+        subprocess.run(["umount", "--lazy", tmp_path], check=True)
+
+
+def state(server: Server) -> tuple[int, str]:
+    with server.client() as client:
+        answer = client.get("/health/ready")
+        return answer.status_code, answer.json()["dependencies"]["ratings"]["state"]
+
+
+def test_full_and_then_not(disk: Disk):
+    told = Ledger()
+    with serve(disk.folder) as server:
+        stock(server)
+        with load(server, told, ledger.seed()) as under:
+            under.await_answers(100)
+            disk.fill(server.process.pid)
+            eventually(lambda: len(under.refusals), lambda refusals: refusals > 100, 20)
+            assert set(under.refusals) <= {
+                "The disk is full: nothing more can be kept.",
+                "The store can't be reached at present.",  # to a limit SQLite has no name
+            }
+            eventually(lambda: state(server), lambda state: state == (200, "away"))
+            with server.client("user-1") as client:
+                assert client.get("/users/me/ratings").status_code == 200
+                assert client.get("/movies/m1").status_code == 200
+                assert client.get("/movies/top10").status_code == 200
+            disk.empty(server.process.pid)
+            under.await_answers(100)
+            eventually(lambda: state(server), lambda state: state == (200, "up"))
+        told.settle(server)
+        assert marquee("verify", data=server.data).returncode == 0
+        server.kill()
+        server.start()
+        told.settle(server)
+
+
+@pytest.mark.parametrize("command", ["serve --no-demo", "migrate", "erase --user u"])
+def test_full_from_the_start(disk: Disk, command: str):
+    disk.fill(0)
+    try:
+        done = marquee(*command.split(), data=disk.folder / "data", port=0)
+    finally:
+        disk.empty(0)
+    assert (done.returncode, done.stdout) == (2, "")
+    file = disk.folder / "data" / "marquee.db"
+    assert done.stderr in {
+        f"marquee: The disk of {file} is full.\n",
+        f"marquee: {file} can't be used: disk I/O error.\n",
+    }

@@ -1,0 +1,78 @@
+"""Whatever happens to the process, nothing acknowledged is lost and nothing is counted twice."""
+
+import os
+import signal
+import subprocess
+import time
+from random import Random
+
+from tests.chaos import ledger
+from tests.chaos.ledger import ROUNDS, Ledger, load, stock
+from tests.support.server import COMMAND, Server, environment, marquee, serve
+
+
+def verify(server: Server) -> None:
+    done = marquee("verify", data=server.data)
+    assert (done.returncode, done.stdout) == (0, "all totals are what the ratings say\n"), done
+
+
+def start_and_kill(server: Server, after: float) -> None:
+    """A start that is cut short: it may be in the middle of its recovery."""
+    process = subprocess.Popen(
+        [COMMAND, "serve", "--data", server.data, "--port", "0", "--no-demo"],
+        env=environment(),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    try:
+        process.wait(after)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def test_kill_9_under_load(tmp_path):
+    seed = ledger.seed()
+    dice = Random(seed)
+    told = Ledger()
+    with serve(tmp_path) as server:
+        stock(server)
+        for number in range(ROUNDS or 5):
+            with load(server, told, f"{seed} {number}"):
+                time.sleep(dice.uniform(0, 0.5))  # the moment at which it dies
+                server.kill()
+            if dice.random() < 0.3:
+                start_and_kill(server, dice.uniform(0.2, 1.0))
+            server.start()
+            told.settle(server)
+            verify(server)
+    assert told.acknowledged > 100
+
+
+def test_frozen_under_load(tmp_path):
+    told = Ledger()
+    with serve(tmp_path) as server:
+        stock(server)
+        with load(server, told, ledger.seed()) as under:
+            for seconds in (1, 12) if ROUNDS else (0.5, 1.5):
+                os.kill(server.process.pid, signal.SIGSTOP)
+                time.sleep(seconds)
+                os.kill(server.process.pid, signal.SIGCONT)
+                under.await_answers(100)
+        told.settle(server)
+        verify(server)
+
+
+def test_stopped_under_load(tmp_path):
+    told = Ledger()
+    with serve(tmp_path) as server:
+        stock(server)
+        with load(server, told, ledger.seed()) as under:
+            under.await_answers(100)
+            asked = time.monotonic()
+            server.stop()  # exit status 0, it says
+            assert time.monotonic() - asked < 10
+        assert not under.refusals
+        server.start()
+        told.settle(server)
+        verify(server)
