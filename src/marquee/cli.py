@@ -30,6 +30,9 @@ T = TypeVar("T")
 # Typer carries a click of its own, and does not name this one itself.
 UsageFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
+INTERRUPTED = 130
+"""The exit status after Ctrl-C, as shells have it."""
+
 DEMO = "demo"
 """Under this name the stores remember whether they hold the demo."""
 
@@ -519,10 +522,12 @@ def main() -> None:
     except MarqueeError as error:
         fail(str(error), 1)
     except (typer.Abort, KeyboardInterrupt):
-        fail("stopped", 130)
+        status = INTERRUPTED
     except BrokenPipeError:  # `marquee export | head`
         sys.stdout = None
         sys.exit(141)
+    if status == INTERRUPTED:
+        fail("stopped: the same command goes on from here", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
 
 

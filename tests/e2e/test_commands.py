@@ -1,0 +1,376 @@
+"""Every command of the command line as people run it, beside a running server or alone."""
+
+import csv
+import io
+import json
+import re
+import shlex
+import shutil
+import signal
+import sqlite3
+import subprocess
+import time
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import COMMAND, environment, marquee, serve
+
+RATINGS = """movieId,userId,rate,ratedAt
+tt0068646,alice,9.5,2020-01-02T03:04:05.678901Z
+tt0071562,alice,10,2021-01-02T03:04:05Z
+tt0068646,"b, ""the"" second",0.5,2022-02-03T00:00:00Z
+"""
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    """One with the demo, made by its first start."""
+    with serve(tmp_path_factory.mktemp("commands"), demo=True) as server:
+        yield server
+
+
+@pytest.fixture
+def ratings(tmp_path: Path) -> Path:
+    file = tmp_path / "ratings.csv"
+    file.write_text(RATINGS)
+    return file
+
+
+def ok(*arguments: object, **settings: object) -> str:
+    done = marquee(*map(str, arguments), **settings)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+def numbers(report: str) -> dict[str, str]:
+    """What a report says of movies, nominations and ratings."""
+    return dict(re.findall(r"^(\w+): (\S+ added, \S+ replaced)", report, re.MULTILINE))
+
+
+# ---- bad arguments -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "says"),
+    [
+        ("serv", "'serve'"),
+        ("serve --prot 1", "--port"),
+        ("serve --port x", "'x'"),
+        ("serve --port 70000", "65535"),
+        ("serve nobody", "nobody"),
+        ("serve aggregator", "aggregator"),
+        ("serve --workers 2", "workers"),
+        ("token", "--user"),
+        ("token --user ''", "1 to 128"),
+        ("token --user u --ttl soon", "soon"),
+        ("import imbd x.csv", "imdb"),
+        ("import auto /nowhere/at/all.csv", "/nowhere/at/all.csv"),
+        ("export actors", "actors"),
+        ("export movies --user u", "--user"),
+        ("top 0", "250"),
+        ("top many", "many"),
+        ("rebuild --movie m --drifted", "--drifted"),
+        ("dead-letters burn", "burn"),
+        ("erase", "--user"),
+        ("restore /nowhere/backup.zip", "/nowhere/backup.zip"),
+    ],
+)
+def test_bad_arguments_get_one_clear_line_and_status_2(command, says, tmp_path):
+    done = marquee(*shlex.split(command), data=tmp_path)
+    assert done.returncode == 2, done
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert says in done.stderr
+
+
+def test_help_teaches_every_command():
+    commands = (
+        "serve token import demo export top verify rebuild dead-letters erase migrate doctor "
+        "backup restore settings"
+    )
+    shown = ok("--help")
+    for command in commands.split():
+        assert re.search(rf"\b{command}\b", shown)
+        assert "Usage" in ok(command, "--help")
+
+
+# ---- settings ----------------------------------------------------------------------------------
+
+
+def test_settings_say_what_counts_and_why(tmp_path):
+    file = tmp_path / "marquee.toml"
+    file.write_text('audience = "toml"\nissuer = "toml"\n')
+    shown = ok("--config", file, "settings", issuer="variable")
+    assert re.search(r"^issuer +variable +MARQUEE_ISSUER ", shown, re.MULTILINE)
+    assert re.search(rf"^audience +toml +{re.escape(str(file))} ", shown, re.MULTILINE)
+    assert re.search(r"^port +8080 +default ", shown, re.MULTILINE)
+
+
+def test_a_password_is_masked(tmp_path):
+    shown = ok("settings", jwks="https://user:secret@keys.example/jwks")
+    assert "secret" not in shown
+    assert "https://user:***@keys.example/jwks" in shown
+
+
+def test_an_unknown_name_in_the_file_is_an_error(tmp_path):
+    file = tmp_path / "marquee.toml"
+    file.write_text('isuer = "me"\n')
+    done = marquee("--config", str(file), "settings")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert "isuer" in done.stderr
+    assert "issuer" in done.stderr
+
+
+def test_an_unknown_variable_is_a_warning_also_beside_an_error():
+    done = marquee("settings", isuer="me")
+    assert done.returncode == 0
+    assert "MARQUEE_ISUER" in done.stderr
+    assert "MARQUEE_ISSUER" in done.stderr
+    assert "MARQUEE_ISUER" in marquee("settings", isuer="me", port="x").stderr
+
+
+# ---- serve and token ---------------------------------------------------------------------------
+
+
+def test_a_first_start_prints_where_to_look_and_a_line_that_works(server):
+    assert f"{server.url}/movies/top10" in server.log
+    assert f"{server.url}/docs" in server.log
+    line = next(line for line in server.log.splitlines() if line.startswith("  curl "))
+    curl = shutil.which("curl")
+    assert curl, "curl is missing: apt-get install curl"
+    done = subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=30)
+    assert json.loads(done.stdout)["rate"] == 10
+    assert "made up" in server.log
+
+
+def test_a_second_serve_on_the_folder_is_refused(server):
+    done = marquee("serve", "--data", str(server.data), "--port", "0")
+    assert done.returncode == 2
+    assert str(server.data) in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_is_said(server, tmp_path):
+    port = server.address[1]
+    done = marquee("serve", "--data", str(tmp_path / "other"), "--port", str(port))
+    assert done.returncode == 2
+    assert str(port) in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_token_and_nothing_else(server):
+    token = ok("token", "--user", "carol", "--ttl", "5m", data=server.data)
+    assert re.fullmatch(r"[\w-]+\.[\w-]+\.[\w-]+\n", token)
+    with server.client() as client:
+        client.headers["Authorization"] = f"Bearer {token.strip()}"
+        assert client.get("/users/me/ratings").json() == {"result": [], "nextCursor": None}
+        assert client.post("/movies", json={"title": "No"}).status_code == 403
+
+
+def test_a_token_before_any_start_is_good_afterwards(tmp_path):
+    token = ok("token", "--user", "dora", data=tmp_path / "data").strip()
+    with serve(tmp_path) as server, server.client() as client:
+        headers = {"Authorization": f"Bearer {token}"}
+        assert client.get("/users/me/ratings", headers=headers).status_code == 200
+
+
+def test_without_the_demo_there_is_nothing(tmp_path):
+    with serve(tmp_path) as server:
+        with server.client() as client:
+            assert client.get("/movies/top10").json()["result"] == []
+            assert client.get("/movies").json()["result"] == []
+        server.stop()
+        server._demo = True  # a later start does not load it: the first one declined
+        server.start()
+        with server.client() as client:
+            assert client.get("/movies").json()["result"] == []
+
+
+# ---- import and export -------------------------------------------------------------------------
+
+
+def test_an_import_beside_the_server_shows_and_again_changes_nothing(server, tmp_path):
+    ratings = tmp_path / "hers.csv"
+    ratings.write_text(RATINGS.replace("alice", "anna").replace("second", "third"))
+    before = ok("import", "auto", ratings, "--dry-run", data=server.data)
+    first = ok("import", "auto", ratings, data=server.data)
+    assert numbers(before) == numbers(first) == {"ratings": "3 added, 0 replaced"}
+    assert numbers(ok("import", "auto", ratings, data=server.data)) == {
+        "ratings": "0 added, 0 replaced"
+    }
+    with server.client("anna") as client:
+        mine = client.get("/users/me/ratings").json()["result"]
+    assert [(r["movieId"], r["rate"], r["ratedAt"]) for r in mine] == [
+        ("tt0068646", 9.5, "2020-01-02T03:04:05.678901Z"),
+        ("tt0071562", 10, "2021-01-02T03:04:05.000000Z"),
+    ]
+
+
+def test_a_dry_run_foresees_what_was_removed_and_erased(server, tmp_path):
+    file = tmp_path / "later.csv"
+    file.write_text(
+        "userId,movieId,rate,ratedAt\n"
+        "remover,tt0068646,7,2020-01-01T00:00:00Z\neraser,tt0068646,7,2020-01-01T00:00:00Z\n"
+    )
+    ok("import", "auto", file, data=server.data)
+    with server.client("remover") as client:
+        assert client.delete("/movies/tt0068646/users/rate").status_code == 204
+    ok("erase", "--user", "eraser", data=server.data)
+    foreseen = ok("import", "auto", file, "--dry-run", data=server.data)
+    # The removal is newer than the file; after an erasure the same file counts again.
+    assert numbers(foreseen) == numbers(ok("import", "auto", file, data=server.data))
+    assert numbers(foreseen) == {"ratings": "1 added, 0 replaced"}
+
+
+def test_what_was_left_out_is_told_line_by_line(server, tmp_path):
+    file, report = tmp_path / "some.csv", tmp_path / "report.txt"
+    file.write_text(RATINGS + "tt0068646,alice,11,2020-01-01T00:00:00Z\n")
+    shown = ok("import", "auto", file, "--report", report, data=server.data)
+    assert "1 left out" in shown
+    assert re.search(r"^some.csv:5: ", report.read_text(), re.MULTILINE)
+
+
+def test_interrupted_and_gone_on(tmp_path):
+    movies, lines = 2000, 150_000
+    movie_file, file = tmp_path / "movies.csv", tmp_path / "ratings.csv"
+    movie_file.write_text("id,title\n" + "".join(f"m{n},Movie {n}\n" for n in range(movies)))
+    with file.open("w") as out:
+        out.write("userId,movieId,rate,ratedAt\n")
+        for n in range(lines):
+            out.write(f"u{n // movies},m{n % movies},{1 + n % 19 / 2},2020-01-01T00:00:00Z\n")
+    data = tmp_path / "data"
+    ok("import", "movies", movie_file, data=data)
+    process = subprocess.Popen(
+        [COMMAND, "import", "auto", file],
+        env=environment(data=data),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    patience = time.monotonic() + 60
+    while stored(data) == 0 and time.monotonic() < patience:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert said.count("\n") == 1
+    some = stored(data)
+    assert 0 < some < lines
+    report = ok("import", "auto", file, data=data)
+    assert numbers(report) == {"ratings": f"{lines - some:,} added, 0 replaced"}
+    assert "all totals" in ok("verify", data=data)
+
+
+def stored(data: Path) -> int:
+    with closing(sqlite3.connect(data / "marquee.db", timeout=30)) as connection:
+        return connection.execute("SELECT count(*) FROM rating").fetchone()[0]
+
+
+@pytest.mark.parametrize("form", ["csv", "json"])
+def test_an_export_taken_in_elsewhere_is_the_same(server, form, tmp_path):
+    for what in ("movies", "ratings"):
+        file = tmp_path / f"{what}.{form}"
+        file.write_text(ok("export", what, "--format", form, data=server.data))
+        ok("import", "auto", file, data=tmp_path / "other")
+        again = ok("export", what, "--format", form, data=tmp_path / "other")
+        assert again == file.read_text()
+        assert len(again.splitlines()) > 2000
+
+
+def test_an_export_of_one_user(server, ratings):
+    ok("import", "auto", ratings, data=server.data)
+    shown = ok("export", "ratings", "--user", 'b, "the" second', data=server.data)
+    rows = list(csv.DictReader(io.StringIO(shown)))
+    assert [(row["userId"], row["movieId"], row["rate"]) for row in rows] == [
+        ('b, "the" second', "tt0068646", "0.5")
+    ]
+
+
+def test_an_export_into_a_closed_pipe_says_nothing(server):
+    done = subprocess.run(
+        ["sh", "-c", f"{COMMAND} export ratings | head -1"],
+        check=False,
+        env=environment(data=server.data),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stderr == ""
+
+
+# ---- looking, checking, mending ----------------------------------------------------------------
+
+
+def test_top_is_the_chart(server):
+    with server.client() as client:
+        ten = client.get("/movies/top10").json()["result"]
+    shown = ok("top", "3", data=server.data).splitlines()
+    for entry, line in zip(ten[:3], shown[1:4], strict=True):
+        assert re.match(rf" *{entry['rank']}  {re.escape(entry['title'])} ", line)
+        assert f" {entry['rate']} " in line
+    assert "made up" in shown[-1]
+
+
+def test_an_erasure_that_came_by_mail(server, ratings):
+    ok("import", "auto", ratings, data=server.data)
+    with server.client("alice") as client:
+        before = len(client.get("/users/me/ratings").json()["result"])
+        assert before > 0
+        shown = ok("erase", "--user", "alice", data=server.data)
+        assert shown.startswith(f"{before} ratings erased")
+        assert client.get("/users/me/ratings").json()["result"] == []
+    assert "all totals" in ok("verify", data=server.data)
+
+
+def test_doctor_finds_all_well(server):
+    shown = ok("doctor", data=server.data)
+    assert shown.count("all is well") == len(shown.splitlines()) >= 3
+
+
+def test_doctor_says_what_is_wrong(tmp_path):
+    (tmp_path / "marquee.db").write_bytes(b"no database " * 1000)
+    done = marquee("doctor", data=tmp_path)
+    assert done.returncode == 1
+    assert "marquee restore" in done.stdout
+
+
+def test_migrate_changes_the_prior_beside_the_server(tmp_path):
+    with serve(tmp_path, demo=True) as server, server.client() as client:
+        weighted = client.get("/movies/top10").json()["result"]
+        ok("migrate", data=server.data, prior_weight=0)
+        patience = time.monotonic() + 10
+        while (ten := client.get("/movies/top10").json()["result"]) == weighted:
+            assert time.monotonic() < patience
+            time.sleep(0.05)
+        assert all(e["weightedRating"] == e["averageRating"] for e in ten)
+        mean = client.get("/movies/top-rated", params={"ranking": "mean"}).json()["result"]
+        assert [e["id"] for e in mean] == [e["id"] for e in ten]
+
+
+def test_a_backup_of_a_running_server_comes_back_whole(server, tmp_path):
+    with server.client("keeper") as client:
+        assert client.post("/movies/tt0068646/users/rate", json={"rate": 3}).status_code == 200
+        file = tmp_path / "backup.zip"
+        ok("backup", file, data=server.data)
+        assert client.post("/movies/tt0068646/users/rate", json={"rate": 4}).status_code == 200
+    token = server.token("keeper")
+    ok("restore", file, data=tmp_path / "data")
+    with serve(tmp_path) as other, other.client() as client:
+        headers = {"Authorization": f"Bearer {token}"}  # its keys came along
+        assert client.get("/movies/tt0068646/users/rate", headers=headers).json()["rate"] == 3
+        refused = marquee("restore", str(file), data=other.data)
+        assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
+    assert "all totals" in ok("verify", data=tmp_path / "data")
+
+
+def test_a_damaged_backup_is_refused_before_anything_is_touched(server, tmp_path):
+    file = tmp_path / "backup.zip"
+    ok("backup", file, data=server.data)
+    whole = bytearray(file.read_bytes())
+    whole[len(whole) // 2] ^= 0xFF
+    file.write_bytes(whole)
+    done = marquee("restore", str(file), data=tmp_path / "data")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+    assert not (tmp_path / "data" / "marquee.db").exists()
