@@ -20,7 +20,7 @@ def rows(size: Size) -> Iterator[Row]:
     with folder() as here, serving.marquee(here, demo=True) as server:
         posts = who_and_what(here, server)
         file = here / "bare.db"
-        prepare(file, None)
+        prepare(file)
         ours, bare = medians(
             by_turns(
                 size.rounds,

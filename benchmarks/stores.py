@@ -32,7 +32,7 @@ APPLIED = """
 def fill(file: Path, movies: int, *, ratings: int = 0, applied: int = 0) -> None:
     """``ratings`` and ``applied`` rows, spread evenly over the movies; totals of what is applied,
     or, where nothing is, of nothing in particular."""
-    prepare(file, None)
+    prepare(file)
     with closing(connect(file)) as connection:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA cache_size = -200000")
