@@ -53,9 +53,11 @@ class Aggregator:
         return len(batch.events) + len(batch.poison)
 
     async def drain(self) -> None:
-        """Fold until the log is empty."""
-        while await self._events.behind():
-            await self.step(BACKLOG)
+        """Fold what is in the log by now; what comes meanwhile may wait."""
+        left = await self._events.behind()
+        while left > 0:
+            left -= await self.step(BACKLOG)
+            left = min(left, await self._events.behind())  # another one may fold them, too
 
     async def run(self) -> None:
         """Fold for ever; while a store is away, try again every second."""

@@ -187,8 +187,9 @@ class TotalsStore(Protocol):
         """All applied pairs, by movie then rater, in pages, removal markers included."""
         ...
 
-    def scan_totals(self) -> AsyncIterator[list[tuple[str, Totals, Totals]]]:
-        """Each movie's id, its totals, and those recounted from its applied rows, as of one
+    def scan_totals(self) -> AsyncIterator[list[tuple[str, Totals | None, Totals]]]:
+        """Each movie's id, its totals (None where sums or rates that are kept beside them do not
+        follow from them), and those recounted from its applied rows, as of one
         moment; in pages, by id."""
         ...
 

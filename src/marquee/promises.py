@@ -7,13 +7,13 @@ at again after the events had time to arrive.
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from typing import NamedTuple
 
 from . import events
 from .errors import Invalid
 from .model import NEVER, REMOVED, Applied, Pair, RatingChanged, Totals
-from .ports import Batch, Correction, DeadLetter, EventLog, RatingStore, TotalsStore
+from .ports import Batch, Correction, DeadLetter, RatingStore, TotalsStore
 
 SETTLED_SECONDS = 600
 """What is applied against the store's word is taken back if it is older: in some stores the event
@@ -23,7 +23,6 @@ SLICE = 500_000
 """Applied pairs that a rebuild keeps in memory at a time."""
 
 PAGE = 1000
-PATIENCE_SECONDS = 30.0
 
 
 class Drift(NamedTuple):
@@ -35,10 +34,14 @@ class Drift(NamedTuple):
 
 
 class Promises:
-    def __init__(self, ratings: RatingStore, log: EventLog, totals: TotalsStore) -> None:
+    """``drain``: folds, or waits for, what was acknowledged by the time it is called."""
+
+    def __init__(
+        self, ratings: RatingStore, totals: TotalsStore, drain: Callable[[], Awaitable[None]]
+    ) -> None:
         self._ratings = ratings
-        self._log = log
         self._totals = totals
+        self._drain = drain
 
     # ---- verify
 
@@ -48,7 +51,8 @@ class Promises:
         if not suspects:
             return []
         first = await self._differing(suspects)
-        await self._let_arrive()
+        await asyncio.sleep(1)  # in some stores an event follows its rating a moment later
+        await self._drain()
         second = await self._differing(suspects)
         # What changed between the two sweeps is alive, not adrift.
         lasting = {pair for pair, states in second.items() if first.get(pair) == states}
@@ -101,13 +105,6 @@ class Promises:
             if value_of(stored, pair) != value_of(applied, pair)
         }
 
-    async def _let_arrive(self) -> None:
-        """Wait until what was acknowledged by now is folded, or clearly is not going to be."""
-        end = time.monotonic() + PATIENCE_SECONDS
-        await asyncio.sleep(1)
-        while await self._log.behind() and time.monotonic() < end:  # noqa: ASYNC110
-            await asyncio.sleep(0.2)  # another process may be the one that folds them
-
     # ---- rebuild
 
     async def rebuild(self, movies: Collection[str] | None = None) -> int:
@@ -116,18 +113,21 @@ class Promises:
         slices = 1
         if movies is None:
             slices = 1 + await self._pairs() // SLICE
+        wrong: set[str] = set()
         for number in range(slices):
-            await self._rebuild_slice(movies, slices, number)
-        wrong = 0
+            wrong |= await self._rebuild_slice(movies, slices, number)
         async for page in self._totals.scan_totals():
             for movie_id, stored, recounted in page:
-                if stored != recounted and (movies is None or movie_id in movies):
-                    wrong += await self._totals.recount(movie_id)
-        return wrong
+                asked = movies is None or movie_id in movies
+                if asked and stored != recounted and await self._totals.recount(movie_id):
+                    wrong.add(movie_id)
+        return len(wrong)
 
     async def _rebuild_slice(
         self, movies: Collection[str] | None, slices: int, number: int
-    ) -> None:
+    ) -> set[str]:
+        """Put each pair right; the movies of which some were not."""
+
         def ours(movie_id: str) -> bool:
             if movies is not None:
                 return movie_id in movies
@@ -147,6 +147,7 @@ class Promises:
             if repairs.settled(seen):  # of equal versions the removal wins
                 await repairs.compare(RatingChanged(*pair, seen.version, REMOVED), seen)
         await repairs.make()
+        return repairs.movies
 
     async def _sent_anew(
         self, movies: Collection[str] | None = None
@@ -189,6 +190,7 @@ class Repairs:
         self._before = (time.time() - SETTLED_SECONDS) * 1e6
         self._anew: list[RatingChanged] = []
         self._wrong: list[Correction] = []
+        self.movies: set[str] = set()
 
     async def compare(self, event: RatingChanged, seen: Applied) -> None:
         """Hold what is applied against the word of the rating store."""
@@ -197,6 +199,10 @@ class Repairs:
             self._anew.append(event)
         elif seen > said and self.settled(seen):
             self._wrong.append(Correction((event.movie_id, event.rater), seen, said))
+        else:
+            return
+        if seen.value != said.value:
+            self.movies.add(event.movie_id)
         if len(self._anew) + len(self._wrong) >= PAGE:
             await self.make()
 

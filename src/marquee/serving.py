@@ -65,8 +65,8 @@ def listen(host: str, port: int) -> socket.socket:
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as error:
-        # What is no errno is getaddrinfo's.
-        why = os.strerror(error.errno) if (error.errno or 0) > 0 else "there is no such host"
+        number = error.errno or 0  # below 0 it is one of getaddrinfo's
+        why = os.strerror(number) if number > 0 else "there is no such host"
         raise Unusable(
             f"Nothing can be served at {address(host)}:{port} ({why}): "
             "name another --host or --port."

@@ -124,9 +124,9 @@ class Simulator:
         return self.parts.aggregator(log, totals, MemoryNotices())
 
     def _promises(self, process: Process) -> Promises:
-        log = self.parts.log(self.log_disk, self.movie_disk, point)
         totals = self.parts.totals(self.movie_disk, self._movie_now, point)
-        return self.parts.promises(self._rating_store(self._movie_now), log, totals)
+        drain = self._aggregator(process).drain
+        return self.parts.promises(self._rating_store(self._movie_now), totals, drain)
 
     def _charts(self) -> MemoryCharts:
         return self.parts.charts(self.movie_disk, self._movie_now, point)

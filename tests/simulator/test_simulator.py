@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from marquee.adapters.memory import MemoryNotices
+from marquee.aggregation import Aggregator
 from marquee.model import REMOVED, Applied, Totals
 from marquee.promises import Promises
 from tests.simulator import checks
@@ -149,7 +151,8 @@ def test_what_was_damaged_is_rebuilt(damage: Callable[[MovieDisk], None]) -> Non
         ratings, movies = simulator.rating_disk, simulator.movie_disk
         damage(movies)
         store = MemoryRatings(ratings, lambda: START)
-        log = MemoryLog(simulator.log_disk, movies)
-        asyncio.run(Promises(store, log, MemoryTotals(movies, lambda: START)).rebuild())
+        totals = MemoryTotals(movies, lambda: START)
+        drain = Aggregator(MemoryLog(simulator.log_disk, movies), totals, MemoryNotices()).drain
+        asyncio.run(Promises(store, totals, drain).rebuild())
         checks.folded(movies)
         checks.all_counted(ratings, movies, store.rater)

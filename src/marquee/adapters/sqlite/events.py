@@ -7,7 +7,7 @@ import asyncio
 import sqlite3
 from contextlib import suppress
 
-from ...events import fault
+from ...events import encode, fault
 from ...model import RatingChanged
 from ...ports import Batch, Poison
 from .database import Database, read_position
@@ -63,17 +63,17 @@ class SqliteOutbox:
     def _next(self, connection: sqlite3.Connection, limit: int) -> Batch | None:
         start = read_position(connection, 0) if self._at is None else self._at
         rows = connection.execute(
-            "SELECT id, movie_id, rater, version, value FROM outbox WHERE id > ? "
+            "SELECT id, CAST(movie_id AS BLOB), rater, version, value FROM outbox WHERE id > ? "
             "ORDER BY id LIMIT ?",
             (start, limit),
         ).fetchall()
         if not rows:
             return None
         events, poison = [], []
-        for _, *row in rows:
-            event = RatingChanged(*row)
+        for _, movie_id, *row in rows:  # poison may also be no UTF-8
+            event = RatingChanged(movie_id.decode(errors="replace"), *row)
             if (error := fault(event)) is None:
                 events.append(event)
             else:
-                poison.append(Poison(repr(row).encode(), error))
+                poison.append(Poison(encode(event), error))
         return Batch(events, poison, start=start, end=rows[-1][0])

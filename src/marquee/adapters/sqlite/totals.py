@@ -27,6 +27,7 @@ from .database import PAGE, Database, now_us, read_position, read_prior
 APPLIED = "SELECT version, value FROM applied WHERE movie_id = ? AND rater = ?"
 APPLY = "INSERT OR REPLACE INTO applied (version, value, movie_id, rater) VALUES (?, ?, ?, ?)"
 COUNTS = "SELECT distribution FROM movie WHERE id = ?"
+KEPT = "SELECT id, distribution, number, total, rate, mean FROM movie"
 COUNT = """
     INSERT INTO movie (id, distribution, number, total, rate, mean) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO UPDATE SET distribution = excluded.distribution, number = excluded.number,
@@ -69,7 +70,7 @@ class SqliteTotals:
             yield [((movie, rater), Applied(*change)) for movie, rater, *change in rows]
             after = rows[-1][:2]
 
-    async def scan_totals(self) -> AsyncIterator[list[tuple[str, Totals, Totals]]]:
+    async def scan_totals(self) -> AsyncIterator[list[tuple[str, Totals | None, Totals]]]:
         after: str | None = ""
         while after is not None:
             page, after = await self._database.read(partial(read_recounted, after=after))
@@ -89,7 +90,8 @@ class SqliteTotals:
             counted = dict(recounts(connection, "movie_id = ?", (movie_id,))).get(
                 movie_id, Totals()
             )
-            if counted == read_totals(connection, movie_id):
+            kept = connection.execute(f"{KEPT} WHERE id = ?", (movie_id,)).fetchone()
+            if counted == (agreeing(kept, read_prior(connection)) if kept else Totals()):
                 return False
             write_totals(connection, [(movie_id, counted)])
             return True
@@ -193,14 +195,19 @@ def recounts(
     return [(movie_id, Totals(tuple(found))) for movie_id, found in counts.items()]
 
 
+def agreeing(kept: tuple[Any, ...], prior: Prior) -> Totals | None:
+    """A movie's totals; None where what is kept beside them does not follow from them."""
+    totals = Totals(decode_counts(kept[1]))
+    return totals if totals_row(kept[0], totals, prior)[2:] == kept[2:] else None
+
+
 def read_recounted(
     connection: sqlite3.Connection, after: str
-) -> tuple[list[tuple[str, Totals, Totals]], str | None]:
+) -> tuple[list[tuple[str, Totals | None, Totals]], str | None]:
     """A page of movies behind ``after``, and the last one's id; None beside the last page."""
-    rows = connection.execute(
-        "SELECT id, distribution FROM movie WHERE id > ? ORDER BY id LIMIT ?", (after, PAGE)
-    ).fetchall()
-    stored = {movie_id: Totals(decode_counts(counts)) for movie_id, counts in rows}
+    rows = connection.execute(f"{KEPT} WHERE id > ? ORDER BY id LIMIT ?", (after, PAGE)).fetchall()
+    prior = read_prior(connection)
+    stored = {row[0]: agreeing(row, prior) for row in rows}
     last = rows[-1][0] if len(rows) == PAGE else None
     if last is None:  # with it, all that was applied of movies that have no row at all
         counted = dict(recounts(connection, "movie_id > ?", (after,)))
