@@ -3,7 +3,7 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz bench lint format docs lock clean runtime dev
+.PHONY: help serve test fuzz chaos bench lint format docs lock clean runtime dev
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r name what; do \
@@ -17,6 +17,9 @@ test: lint ## check and test everything
 
 fuzz: dev ## send a hundred thousand generated requests
 	MARQUEE_FUZZ_EXAMPLES=100000 $(python) -m pytest -k fuzz -o timeout=0 $(ARGS)
+
+chaos: dev ## kill, freeze and damage real servers, for a hundred rounds
+	MARQUEE_TEST_ROUNDS=100 $(python) -m pytest tests/chaos -o timeout=0 $(ARGS)
 
 bench: dev ## measure the speed and print its ratios
 	$(python) -m benchmarks $(ARGS)

@@ -2,12 +2,15 @@
 
 import os
 import signal
+import sqlite3
 import subprocess
 import time
+from contextlib import closing
 from random import Random
 
+from tests.api.asking import eventually
 from tests.chaos import ledger
-from tests.chaos.ledger import ROUNDS, Ledger, load, stock
+from tests.chaos.ledger import ROUNDS, Ledger, load, stock, totals
 from tests.support.server import COMMAND, Server, environment, marquee, serve
 
 
@@ -47,6 +50,46 @@ def test_kill_9_under_load(tmp_path):
             told.settle(server)
             verify(server)
     assert told.acknowledged > 100
+
+
+def test_an_import_killed_and_gone_on(tmp_path):
+    """Beside a server, again and again: in the end each rating of the file is there once."""
+    users, movies = 2000, 10
+    file = tmp_path / "ratings.csv"
+    rows = [
+        f"u{user},m{movie},{1 + user % 10},2024-01-01T00:00:00Z"
+        for user in range(users)
+        for movie in range(movies)
+    ]
+    file.write_text("\n".join(["userId,movieId,rate,ratedAt", *rows]))
+    dice = Random(ledger.seed())
+    with serve(tmp_path) as server, server.client() as client:
+        with server.client("editor", "movies:write") as editor:
+            for movie in range(movies):
+                assert editor.put(f"/movies/m{movie}", json={"title": "M"}).is_success
+        for share in sorted(dice.uniform(0, 0.9) for _ in range(ROUNDS or 3)):
+            process = subprocess.Popen(
+                [COMMAND, "import", "ratings", file],
+                env=environment(data=server.data),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+            )
+            while process.poll() is None and stored(server) <= share * users * movies:
+                time.sleep(0.001)
+            process.kill()
+            process.wait()
+        done = marquee("import", "ratings", str(file), data=server.data)
+        assert done.returncode == 0, done
+        each = {float(1 + rate): users // 10 for rate in range(10)}
+        for movie in range(movies):
+            eventually(lambda m=movie: totals(client, f"m{m}"), lambda t: t == each)
+        verify(server)
+
+
+def stored(server: Server) -> int:
+    with closing(sqlite3.connect(server.data / "marquee.db", timeout=10)) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM rating").fetchone()
+    return count
 
 
 def test_frozen_under_load(tmp_path):
