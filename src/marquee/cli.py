@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
+from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -32,9 +33,6 @@ UsageFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "C
 
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
-
-DEMO = "demo"
-"""Under this name the stores remember whether they hold the demo."""
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -161,7 +159,7 @@ def show_settings() -> None:
         table.add_row(
             setting.name, found.shown(setting.name), found.sources[setting.name], setting.help
         )
-    Console(width=None if sys.stdout.isatty() else 200).print(table)
+    Console(width=None if sys.stdout.isatty() else 1000).print(table)
 
 
 @app.command("import")
@@ -206,7 +204,7 @@ def import_files(
             await aggregator(stores).drain()
         return done
 
-    for line in run(on_stores(found, main)).lines():
+    for line in run(on_stores(found, main, make=not dry_run)).lines():
         print(line)
     if dry_run:
         print("dry run: nothing was changed")
@@ -216,6 +214,7 @@ def import_files(
 def demo(data: Data = None) -> None:
     """Load the demo catalogue and its made-up ratings; again at will."""
     from . import demo as demo_data
+    from .wiring import DEMO
 
     found = settings(data=data)
 
@@ -224,7 +223,7 @@ def demo(data: Data = None) -> None:
         await aggregator(stores).drain()
         await stores.remember(DEMO, "loaded")
 
-    run(on_stores(found, main))
+    run(on_stores(found, main, make=True))
     print(demo_data.LABEL)
 
 
@@ -273,6 +272,7 @@ def top(
     from rich.table import Table
 
     from .model import ChartQuery, mean_rating, rate_tenths
+    from .wiring import DEMO
 
     found = settings(data=data)
 
@@ -444,10 +444,13 @@ def check_user(user: str) -> None:
         raise Invalid("A user's id is 1 to 128 characters, none of them a control character.")
 
 
-async def on_stores(found: config.Settings, main: "Callable[[Stores], Awaitable[T]]") -> T:
+async def on_stores(
+    found: config.Settings, main: "Callable[[Stores], Awaitable[T]]", *, make: bool = False
+) -> T:
+    """Do something with the stores; ``make``: also where there are none yet."""
     from .wiring import open_stores
 
-    async with open_stores(found) as stores:
+    async with open_stores(found, make=make) as stores:
         return await main(stores)
 
 
@@ -515,6 +518,8 @@ def lines_to(file: Path | None) -> Iterator[Callable[[str, int, str], None] | No
 
 def main() -> None:
     """Errors are one clear line: exit status 2 for bad arguments, 1 for what else went wrong."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(encoding="utf-8")  # as exports are read, whatever the terminal says
     status: object = 0
     try:
         status = app(standalone_mode=False)
@@ -526,9 +531,8 @@ def main() -> None:
         fail(str(error), 1)
     except (typer.Abort, KeyboardInterrupt):
         status = INTERRUPTED
-    except BrokenPipeError:  # `marquee export | head`
-        sys.stdout = None
-        sys.exit(141)
+    except OSError as error:
+        fail(f"the output can't be written: {error.strerror}", 1)
     if status == INTERRUPTED:
         fail("stopped: the same command goes on from here", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

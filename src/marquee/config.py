@@ -2,6 +2,7 @@
 TOML file, then the defaults."""
 
 import difflib
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -11,8 +12,11 @@ from urllib.parse import urlsplit
 
 from .errors import Unusable
 from .model import Prior
+from .ports import Quota
 
 PREFIX = "MARQUEE_"
+SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+RATE = re.compile(rf"([1-9][0-9]{{0,8}})/({'|'.join(SECONDS)})")
 
 
 class Malformed(ValueError):
@@ -50,6 +54,17 @@ def one_of(*choices: str) -> Callable[[str], str]:
     return parse
 
 
+def quota(text: str) -> Quota | None:
+    """``60/minute`` as a quota, a third of it as its burst; None for ``off``."""
+    if text == "off":
+        return None
+    rate = RATE.fullmatch(text)
+    if rate is None:
+        raise Malformed('1 to 999999999 per second, minute, hour or day, as in 60/minute, or "off"')
+    most = int(rate[1])
+    return Quota(most, SECONDS[rate[2]], max(1, most // 3))
+
+
 def words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
@@ -60,6 +75,8 @@ class Setting:
     default: str
     help: str
     parse: Callable[[str], Any] = str
+    unset: str = "none"
+    """What holds where nothing is said."""
 
     @property
     def variable(self) -> str:
@@ -71,17 +88,18 @@ SETTINGS = (
     Setting("host", "127.0.0.1", "the address that HTTP is served at"),
     Setting("port", "8080", "the port that HTTP is served at; 0 picks a free one", whole(0, 65535)),
     Setting("workers", "1", "HTTP processes; above 1 needs stores on servers", whole(1, 256)),
-    Setting("ratings_url", "", "the rating store: sqlite:///FILE; by default in the data folder"),
+    Setting("ratings_url", "", "the rating store: sqlite:///FILE; by default in the data folder", unset="marquee.db in the data folder"),
     Setting("events_url", "outbox:", "the event log: outbox: is the rating store's own"),
-    Setting("movies_url", "", "totals and catalogue: sqlite:///FILE; by default the rating store's file"),
+    Setting("movies_url", "", "totals and catalogue: sqlite:///FILE; by default the rating store's file", unset="as ratings_url"),
+    Setting("movies_read_url", "", "where lists and search may read: a replica; not with sqlite:"),
     Setting("cache_url", "memory:", "the ten between processes, and the rate limits: memory:"),
-    Setting("jwks", "", "the keys of tokens: a JWKS file or URL; by default our own key pair"),
+    Setting("jwks", "", "the keys of tokens: a JWKS file or URL; by default our own key pair", unset="our own key pair"),
     Setting("issuer", "marquee", "the issuer (iss) that tokens must have"),
     Setting("audience", "marquee", "the audience (aud) that tokens must have"),
-    Setting("prior_weight", "", "how many ratings of the prior mean each movie begins with: 0 is the plain mean; 10 unless set at the first start", whole(0, 1_000_000)),
-    Setting("prior_mean", "", "the prior mean, in points, to hundredths; 6.5 unless set at the first start", number(0.5, 10)),
+    Setting("prior_weight", "", "how many ratings of the prior mean each movie begins with: 0 is the plain mean; 10 unless set at the first start", whole(0, 1_000_000), "as the stores have it; 10 in new ones"),
+    Setting("prior_mean", "", "the prior mean, in points, to hundredths; 6.5 unless set at the first start", number(0.5, 10), "as the stores have it; 6.5 in new ones"),
     Setting("refresh_seconds", "1", "the least time between two refreshes of the ten", number(0.05, 3)),
-    Setting("rate_limit", "60/minute", "writes of one user: N/second, minute, hour or day, or off; reads and each client address get ten times as much"),
+    Setting("rate_limit", "60/minute", "writes of one user: N/second, minute, hour or day, or off; reads and each client address get ten times as much", quota),
     Setting("trusted_proxies", "", "addresses or networks of proxies whose X-Forwarded-For counts", words),
     Setting("cors_origins", "", "origins whose pages may call us, or *; none by default", words),
     Setting("log_format", "auto", "auto (human-readable on a terminal, else JSON), console or json", one_of("auto", "console", "json")),
@@ -112,8 +130,8 @@ class Settings:
         return Prior(weight, mean)
 
     def shown(self, name: str) -> str:
-        """The text, without a password that a URL may hold."""
-        text = self.texts[name]
+        """The text, without a password that a URL may hold; in brackets what holds without one."""
+        text = self.texts[name] or f"({BY_NAME[name].unset})"
         if "://" in text:
             for url in text.split():
                 if password := urlsplit(url).password:

@@ -21,6 +21,9 @@ SCORES = range(1, REMOVED)
 
 MOVIE_ID = re.compile(r"[A-Za-z0-9_-]{1,20}")
 RESERVED_IDS = frozenset({"top10", "top-rated", "bestpictures"})
+NO_MOVIE_ID = (
+    "A movie's id is 1 to 20 of A-Z, a-z, 0-9, _ and -, but not top10, top-rated or bestpictures."
+)
 MAX_VERSION = 2**63 - 1
 
 

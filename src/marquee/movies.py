@@ -4,7 +4,7 @@ import secrets
 from collections.abc import AsyncIterator
 
 from .errors import Invalid, NotFound
-from .model import Movie, Standing, has_control, is_movie_id
+from .model import NO_MOVIE_ID, Movie, Standing, has_control, is_movie_id
 from .ports import Catalogue, Notices
 
 
@@ -59,7 +59,7 @@ def new_id(imdb_id: str | None) -> str:
 def check(movie: Movie) -> None:
     """What a store must be able to rely on. Raises ``Invalid``."""
     if not is_movie_id(movie.id):
-        raise Invalid("A movie's id is 1-20 letters, digits, _ and -.", "/id")
+        raise Invalid(NO_MOVIE_ID, "/id")
     texts = [("/title", movie.title), *(("/genres", genre) for genre in movie.genres)]
     if movie.imdb_id is not None:
         texts.append(("/imdbId", movie.imdb_id))

@@ -13,17 +13,15 @@ from pathlib import Path
 
 from .config import Settings
 from .errors import Unusable
+from .http.charts import TEN
 from .http.server import Server
-from .wiring import Marquee, open_stores, own_keys
+from .wiring import DEMO, Marquee, open_stores, own_keys
 
 BACKLOG = 2048
 """Connections that may wait to be taken."""
 
 RATE = """-d '{"rate": 10}' -H 'Content-Type: application/json'"""
 BEARER = "Authorization: Bearer"
-
-DEMO = "demo"
-"""Under this name the stores remember whether a first start loaded the demo."""
 
 log = logging.getLogger(__name__)
 
@@ -32,7 +30,7 @@ log = logging.getLogger(__name__)
 def held(data: Path) -> Iterator[None]:
     """Hold the data folder: a second process that serves from it is refused (``Unusable``)."""
     try:
-        data.mkdir(parents=True, exist_ok=True)
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
         file = (data / "serve.lock").open("a")
     except OSError as error:
         raise Unusable(
@@ -102,7 +100,7 @@ async def running(
 ) -> AsyncIterator[tuple[Marquee, bool]]:
     """All of a process but its port, and whether this is the first start on its stores."""
     with held(settings["data"]):
-        async with open_stores(settings) as stores:
+        async with open_stores(settings, make=True) as stores:
             first = await stores.recall(DEMO) is None
             marquee = Marquee(settings, stores, roles)
             if first:
@@ -124,10 +122,12 @@ def announce(settings: Settings, marquee: Marquee, url: str, *, first: bool) -> 
     if not first and not sys.stdout.isatty():
         log.info("serving at %s", url)
         return
-    lines = [f"Marquee serves at {url}", "", f"  the ten        {url}/movies/top10"]
+    lines = [f"Marquee serves at {url}", ""]
+    ten = marquee.toprated.ten if "top-rated" in marquee.roles else None
+    if ten is not None:
+        lines += [f"  the ten        {url}{TEN}"]
     lines += [f"  all its calls  {url}/docs"]
-    ten = marquee.toprated.ten
-    if not settings["jwks"] and ten is not None and ten.entries:
+    if not settings["jwks"] and ten is not None and ten.entries and "ratings" in marquee.roles:
         token = own_keys(settings).sign("you", (), 3600, settings["issuer"], settings["audience"])
         movie = ten.entries[-1].movie
         lines += [

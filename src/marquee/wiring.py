@@ -27,7 +27,7 @@ from .http.auth import Verifier
 from .http.calls import Endpoint, Guard
 from .http.cors import Cors
 from .http.docs import Docs
-from .http.limits import parse_quota, parse_trusted
+from .http.limits import parse_trusted
 from .http.metrics import Figure, Metrics
 from .movies import Movies
 from .ports import (
@@ -45,6 +45,9 @@ from .toprated import Refresher, TopRated
 
 HTTP_ROLES = ("ratings", "movies", "top-rated", "best-pictures")
 WORKERS = ("relay", "aggregator", "refresher")
+
+DEMO = "demo"
+"""Under this name the stores remember whether they hold the demo."""
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +82,8 @@ def database_file(settings: Settings) -> Path:
                 f"{name} is {settings.shown(name)}, but this Marquee has {url} alone: "
                 "the stores on servers are not part of it yet."
             )
+    if settings["movies_read_url"]:
+        raise Unusable("Embedded, there is no movies_read_url: the one file has no replica.")
     ratings, movies = settings["ratings_url"], settings["movies_url"]
     for url in filter(None, (ratings, movies)):
         if not url.startswith("sqlite:///"):
@@ -95,11 +100,14 @@ def database_file(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def open_stores(settings: Settings) -> AsyncIterator[Stores]:
-    """Open what the settings name. Raises ``Unusable``."""
+async def open_stores(settings: Settings, *, make: bool = False) -> AsyncIterator[Stores]:
+    """Open what the settings name; ``make``: also what is not there yet. Raises ``Unusable``."""
     from .adapters import sqlite
 
-    database = await sqlite.Database.open(database_file(settings), settings.prior)
+    path = database_file(settings)
+    if not make and not path.exists():
+        raise Unusable(f"There is no store at {path}: name the data folder with --data.")
+    database = await sqlite.Database.open(path, settings.prior)
     try:
         yield Stores(
             ratings=await sqlite.SqliteRatings.open(database),
@@ -207,12 +215,12 @@ class Marquee:
         self.bestpictures = BestPictures(stores.catalogue, notices)
         self._keys = token_keys(settings)
         self._figures = {"behind": 0.0, "dead": 0.0}
-        self._roles = roles
+        self.roles = roles
         self._tasks: list[asyncio.Task[None]] = []
         self._guard = Guard(
             Verifier(self._keys, settings["issuer"], settings["audience"]),
             stores.limiter,
-            parse_quota(settings["rate_limit"]),
+            settings["rate_limit"],
             parse_trusted(settings["trusted_proxies"]),
         )
         self._health = operations.Health(stores.probes | {"ten": self._have_ten}, self._needs())
@@ -222,19 +230,19 @@ class Marquee:
     def endpoints(self) -> list[Endpoint]:
         """The calls of this process's roles."""
         found = operations.endpoints(self._health, self._metrics)
-        if "ratings" in self._roles:
+        if "ratings" in self.roles:
             found += ratings_calls.endpoints(self.ratings, self._metrics.ratings.inc)
-        if "movies" in self._roles:
+        if "movies" in self.roles:
             found += movies_calls.endpoints(self.movies, self.toprated)
-        if "top-rated" in self._roles:
+        if "top-rated" in self.roles:
             found += charts_calls.endpoints(self.toprated)
-        if "best-pictures" in self._roles:
+        if "best-pictures" in self.roles:
             found += bestpictures_calls.endpoints(self.bestpictures)
         return found
 
     def app(self) -> App | Cors:
         ready = {operations.LIVE: self._health.live, operations.READY: self._health.ready}
-        if "top-rated" in self._roles:
+        if "top-rated" in self.roles:
             ready[charts_calls.TEN] = charts_calls.Ten(self.toprated).answer
         docs = Docs(self.endpoints())
         app = App(docs.endpoints, ready | docs.ready, self._guard, self._metrics)
@@ -268,7 +276,7 @@ class Marquee:
 
     def _needs(self) -> dict[str, tuple[str, ...]]:
         needs = {"ratings": ("ratings",), "movies": ("movies",), "top-rated": ("ten",)}
-        return {role: needs.get(role, ()) for role in self._roles}
+        return {role: needs.get(role, ()) for role in self.roles}
 
     async def _have_ten(self) -> None:
         if self.toprated.ten is None:

@@ -4,12 +4,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marquee.config import Malformed
+from marquee.config import quota as quota_of
 from marquee.errors import Unusable
 from marquee.http.limits import (
     LimitExceeded,
     client_address,
     limit_headers,
-    parse_quota,
     parse_trusted,
     tenfold,
 )
@@ -27,7 +28,7 @@ from marquee.ports import Allowance, Quota
     ],
 )
 def test_a_rate_limit_as_it_is_written(text, quota):
-    assert parse_quota(text) == quota
+    assert quota_of(text) == quota
 
 
 @pytest.mark.parametrize(
@@ -36,8 +37,8 @@ def test_a_rate_limit_as_it_is_written(text, quota):
      "٦٠/minute", "60/minute\n", "1000000000/second", "on", "x" * 10_000],
 )  # fmt: skip
 def test_any_other_rate_limit_is_refused_in_clear_words(text):
-    with pytest.raises(Unusable, match="60/minute"):
-        parse_quota(text)
+    with pytest.raises(Malformed, match="60/minute"):
+        quota_of(text)
 
 
 def test_reads_get_tenfold():

@@ -1,6 +1,7 @@
 """The front door: precomputed answers first, then the route table."""
 
 import logging
+import time
 from collections.abc import Iterable, Mapping
 from itertools import groupby
 from typing import Any
@@ -67,6 +68,7 @@ class App:
             await self._router(scope, receive, send)
 
     async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = time.perf_counter()
         scope["marquee.id"] = request_id()
         error: Exception = HttpError(404, "There is nothing at this path.")
         try:
@@ -75,7 +77,7 @@ class App:
             error = refused
         status, headers, body = failure(error, scope)
         await respond(scope, send, status, headers, body)
-        self._observe(scope, "unknown", status, 0.0)
+        self._observe(scope, "unknown", status, time.perf_counter() - started)
 
     def _observe(self, scope: Scope, route: str, status: int, seconds: float) -> None:
         method = scope["method"]

@@ -20,8 +20,7 @@ class Gone(Exception):
 
 async def read_body(length: str | None, receive: Receive) -> bytes:
     """The whole body; ``length`` is what its header says. 413 where it is larger than it may be."""
-    if length is not None and length.isdecimal() and int(length[:20]) > MAX_BODY:
-        raise too_large()
+    check_length(length)
     body = b""
     more = True
     while more:
@@ -31,6 +30,11 @@ async def read_body(length: str | None, receive: Receive) -> bytes:
             raise too_large()
         more = message.get("more_body", False)
     return body
+
+
+def check_length(length: str | None) -> None:
+    if length is not None and length.isdecimal() and int(length[:20]) > MAX_BODY:
+        raise too_large()
 
 
 async def next_part(receive: Receive) -> Message:

@@ -4,6 +4,7 @@ question well put, the answer, its line in the log.
 
 import itertools
 import logging
+import re
 import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
@@ -15,14 +16,15 @@ import msgspec
 from starlette.types import Receive, Scope, Send
 
 from ..errors import Invalid, MarqueeError, StoreAway
-from ..model import has_control, is_movie_id
+from ..model import NO_MOVIE_ID, has_control, is_movie_id
 from ..ports import Quota, RateLimiter
 from .auth import Caller, Verifier, bearer
-from .bodies import Gone, Patience, read_body
+from .bodies import Gone, Patience, check_length, read_body
 from .limits import LimitExceeded, Network, client_address, tenfold
 from .problems import Header, HttpError, escape, invalid, problem
 
 MOST_PARAMETERS = 50
+HALF_ENCODED = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 log = logging.getLogger(__name__)
 
@@ -206,8 +208,10 @@ class Resource:
             await self._guard.admit_caller(call, endpoint)
         call.query = read_query(scope["query_string"], endpoint.query)
         if "movieId" in call.path and not is_movie_id(call.movie_id):
-            raise Invalid("A movie's id is 1-20 letters, digits, _ and -.", "/movieId")
-        if endpoint.body is not None:
+            raise Invalid(NO_MOVIE_ID, "/movieId")
+        if endpoint.body is None:
+            check_length(call.header(b"content-length"))
+        else:
             call.body = await self._body(call, endpoint.method, receive)
         if endpoint.writes_rating_of is not None:
             await self._guard.admit_rating(endpoint.writes_rating_of(call))
@@ -270,6 +274,8 @@ async def respond(
 
 def read_query(raw: bytes, into: type) -> Any:
     """A query string as a struct. What is unknown, given twice or malformed is ``Invalid``."""
+    if HALF_ENCODED.search(raw):
+        raise Invalid("The query is malformed.")
     try:
         pairs = parse_qsl(
             raw.decode("ascii"),

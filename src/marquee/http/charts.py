@@ -56,8 +56,7 @@ def endpoints(toprated: TopRated) -> list[Endpoint]:
 
     async def answer(call: Call, query: ChartQuery) -> Answer:
         found = await toprated.chart(query)
-        body = encode(chart_list(found, by_mean=query.by_mean))
-        etag = entity_tag(body)
+        body, etag = content(found, by_mean=query.by_mean)
         headers: tuple[Header, ...] = (CACHING, (b"etag", etag))
         if matches(call.header(b"if-none-match"), etag):
             return Answer(status=304, headers=headers)
@@ -90,6 +89,12 @@ def endpoints(toprated: TopRated) -> list[Endpoint]:
             name="getChart",
         ),
     ]
+
+
+def content(chart: Chart, *, by_mean: bool = False) -> tuple[bytes, bytes]:
+    """The body, and its entity tag: of the entries alone, so that all processes give the same."""
+    answer = chart_list(chart, by_mean=by_mean)
+    return encode(answer), entity_tag(encode(answer.result))
 
 
 def entity_tag(body: bytes) -> bytes:
@@ -128,8 +133,7 @@ class Ten:
         return self._full.answer(scope)
 
     def _take(self, chart: Chart) -> None:
-        self._body = encode(chart_list(chart))
-        self._etag = entity_tag(self._body)
+        self._body, self._etag = content(chart)
         self._until = 0.0
 
     def _prepare(self) -> None:

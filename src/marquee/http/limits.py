@@ -20,9 +20,6 @@ from .problems import Header, HttpError
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
-SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
-RATE = re.compile(rf"([1-9][0-9]{{0,8}})/({'|'.join(SECONDS)})")
-
 
 class LimitExceeded(HttpError):
     """429: too many requests, with when to come back."""
@@ -30,23 +27,6 @@ class LimitExceeded(HttpError):
     def __init__(self, policy: str, quota: Quota, allowance: Allowance) -> None:
         detail = f"Too many requests: try again in {ceil(allowance.wait)} s."
         super().__init__(429, detail, limit_headers(policy, quota, allowance))
-
-
-def parse_quota(text: str) -> Quota | None:
-    """``60/minute`` as a quota, a third of it as its burst; None for ``off``.
-
-    Raises ``Unusable`` for anything else.
-    """
-    if text == "off":
-        return None
-    rate = RATE.fullmatch(text)
-    if rate is None:
-        raise Unusable(
-            f"The rate limit {text!r} must be a number from 1 to 999999999 per second, minute, "
-            'hour or day, as in "60/minute", or "off".'
-        )
-    number = int(rate[1])
-    return Quota(number, SECONDS[rate[2]], max(1, number // 3))
 
 
 def tenfold(quota: Quota) -> Quota:

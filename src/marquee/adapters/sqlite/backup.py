@@ -23,8 +23,11 @@ LEAST_FREE = 100 << 20
 def back_up(database: Path, keys: Path, file: Path) -> int:
     """Copy a database, also one that is being written, and its keys; the size of the backup.
 
-    ``file`` is there whole, or not at all. Raises ``Unusable`` where it can't be made.
+    ``file`` is there whole, or not at all. Raises ``Invalid`` where something of that name is
+    there already, ``Unusable`` where it can't be made.
     """
+    if file.exists():
+        raise Invalid(f"{file} is there already: name another file.")
     if not database.exists():
         raise Unusable(f"There is nothing to back up: {database} does not exist.")
     draft = file.with_name(f".{file.name}.{os.getpid()}")

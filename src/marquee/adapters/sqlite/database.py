@@ -294,7 +294,9 @@ def prepare(path: Path, prior: Priors = unchanged) -> None:
     What is not ours, or newer than we know, is left as it is.
     """
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        # Nobody else's to read: in it are who rated what, and the key that hides them elsewhere.
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path.touch(mode=0o600)
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
             read_version(connection, path)
         with closing(connect(path)) as connection:

@@ -13,6 +13,9 @@ WRITE = """
     ON CONFLICT DO UPDATE
     SET value = excluded.value, version = max(excluded.version, rating.version + 1)
     RETURNING version"""
+PUT = """
+    INSERT INTO rating (user_id, movie_id, value, version) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET value = excluded.value, version = excluded.version"""
 SEND = "INSERT INTO outbox (movie_id, rater, version, value) VALUES (?, ?, ?, ?)"
 READ = "SELECT value, version FROM rating WHERE user_id = ? AND movie_id = ?"
 
@@ -69,7 +72,7 @@ class SqliteRatings:
                 fresh[user_id, movie_id] = (version, value)
                 rows.append((user_id, movie_id, value, version))
                 events.append((movie_id, raters[user_id], version, value))
-            connection.executemany("INSERT OR REPLACE INTO rating VALUES (?, ?, ?, ?)", rows)
+            connection.executemany(PUT, rows)
             connection.executemany(SEND, events)
             return Merged(added, replaced, len(ratings) - added - replaced)
 

@@ -25,7 +25,9 @@ from ...ports import Batch, Correction, DeadLetter
 from .database import PAGE, Database, now_us, read_position, read_prior
 
 APPLIED = "SELECT version, value FROM applied WHERE movie_id = ? AND rater = ?"
-APPLY = "INSERT OR REPLACE INTO applied (version, value, movie_id, rater) VALUES (?, ?, ?, ?)"
+APPLY = """
+    INSERT INTO applied (version, value, movie_id, rater) VALUES (?, ?, ?, ?)
+    ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value"""
 COUNTS = "SELECT distribution FROM movie WHERE id = ?"
 KEPT = "SELECT id, distribution, number, total, rate, mean FROM movie"
 COUNT = """
