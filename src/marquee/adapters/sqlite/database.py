@@ -63,7 +63,6 @@ class Database:
         self._around: list[tuple[Act, Act]] = []
         self._on_commit: list[Callable[[int], None]] = []
         self._closed = False
-        self._refused = False  # what was to be written, since a probe's write last went well
         self._connection = connect(path)
         self._local = threading.local()
         self._reading: list[sqlite3.Connection] = []
@@ -117,10 +116,9 @@ class Database:
             raise StoreAway("The store does not answer.") from None
 
     async def probe(self) -> None:
-        """Raises ``StoreAway`` where nothing can be written: seen by what others write, and where
-        that was refused, tried."""
-        await self.write(touch if self._refused else lambda _: None)
-        self._refused = False
+        """Raises ``StoreAway`` where a write can't begin, or the last rating could not be kept: its
+        version still has to be (``SqliteRatings``), so that this is tried."""
+        await self.write(lambda _: None)
 
     async def recall(self, name: str) -> str | None:
         """What was kept under a name; None where nothing was."""
@@ -215,7 +213,6 @@ class Database:
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
-                self._refused = True
                 away = as_away(error)
                 return [(answer, None, away) for answer, _ in group], 0
             if len(group) == 1:
@@ -240,11 +237,6 @@ class Database:
                 connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise as_away(error) from error
-
-
-def touch(connection: sqlite3.Connection) -> None:
-    """Write what stands there already."""
-    connection.execute("UPDATE clock SET last = last")
 
 
 def as_away(error: sqlite3.Error) -> MarqueeError:
