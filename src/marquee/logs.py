@@ -10,6 +10,8 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
+requests = logging.getLogger("marquee.requests")
+
 GATHER = 0.1
 """Seconds in which the lines of requests gather."""
 
@@ -46,9 +48,19 @@ def configure(log_format: str = "auto", level: str = "info", stream: TextIO = sy
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
+def request(method: str, route: str, status: int, seconds: float, request_id: str) -> None:
+    """One line for a request that was answered."""
+    handler = logging.root.handlers[0] if logging.root.handlers else None
+    if isinstance(handler, JsonLines):
+        handler.request(method, route, status, seconds, request_id)
+    else:
+        members = (method, route, status, seconds, request_id)
+        requests.info("request", extra={"request": members})
+
+
 class JsonLines(logging.StreamHandler[TextIO]):
-    """Requests are on the way of every answer: their lines are made without structlog, and gather
-    until they are written together.
+    """The lines of requests are on the way of every answer: they are made past ``logging``, and
+    gather until they are written together.
 
     A kill loses the last moment's; any other line, and the exit, writes what there is.
     """
@@ -58,19 +70,20 @@ class JsonLines(logging.StreamHandler[TextIO]):
         self._gathered: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
-        request = getattr(record, "request", None)
-        if request is None:
-            self.flush()
-            super().emit(record)
+        self.flush()
+        super().emit(record)
+
+    def request(self, *members: Any) -> None:
+        if not requests.isEnabledFor(logging.INFO):
             return
         if not self._gathered:
             asyncio.get_running_loop().call_later(GATHER, self.flush)
         line = {
-            "event": record.msg,
-            "level": record.levelname.lower(),
-            "logger": record.name,
-            "timestamp": datetime.fromtimestamp(record.created, UTC),
-            **request_members(*request),
+            "event": "request",
+            "level": "info",
+            "logger": requests.name,
+            "timestamp": datetime.now(UTC),
+            **request_members(*members),
         }
         self._gathered.append(to_json(line))
 
@@ -88,7 +101,7 @@ class JsonLines(logging.StreamHandler[TextIO]):
 
 
 def request_fields(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
-    """A request's line: ``http.app`` hands over a tuple, for it is on the way of every answer."""
+    """A request's line, for people."""
     request = getattr(event.get("_record"), "request", None)
     return event if request is None else event | request_members(*request)
 

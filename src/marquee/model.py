@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from operator import add, mul
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ NO_MOVIE_ID = (
 MAX_VERSION = 2**63 - 1
 
 
+@lru_cache(10_000)  # asked of every call and every event, mostly of the same few
 def is_movie_id(text: str) -> bool:
     return MOVIE_ID.fullmatch(text) is not None and text not in RESERVED_IDS
 
@@ -134,7 +136,7 @@ def latest(events: Iterable[RatingChanged]) -> dict[Pair, Applied]:
         known = newest.get(pair)
         if known is None or change > known:
             newest[pair] = change
-    return dict(sorted(newest.items()))
+    return {pair: newest[pair] for pair in sorted(newest)}
 
 
 def fold(

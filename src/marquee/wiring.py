@@ -11,6 +11,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from . import logs
 from .adapters.keys import Jwks, OwnKeys, jwks_file, jwks_url
 from .adapters.memory import MemoryCache, MemoryNotices, MemoryRateLimiter
 from .aggregation import Aggregator
@@ -245,7 +246,7 @@ class Marquee:
         if "top-rated" in self.roles:
             ready[charts_calls.TEN] = charts_calls.Ten(self.toprated).answer
         docs = Docs(self.endpoints())
-        app = App(docs.endpoints, ready | docs.ready, self._guard, self._metrics)
+        app = App(docs.endpoints, ready | docs.ready, self._guard, self._metrics, logs.request)
         origins = self.settings["cors_origins"]
         return Cors(app, origins) if origins else app
 

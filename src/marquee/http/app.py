@@ -1,8 +1,7 @@
 """The front door: precomputed answers first, then the route table."""
 
-import logging
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
@@ -22,7 +21,8 @@ from .metrics import Metrics
 from .prepared import Ready
 from .problems import HttpError
 
-log = logging.getLogger("marquee.requests")
+LogRequest = Callable[[str, str, int, float, str], None]
+"""Method, template of the route, status, seconds, request id."""
 
 
 class App:
@@ -37,10 +37,12 @@ class App:
         ready: Mapping[str, Ready],
         guard: Guard,
         metrics: Metrics,
+        log: LogRequest,
     ) -> None:
         self._ready = ready
         self._guard = guard
         self._metrics = metrics
+        self._log = log
         self._requests = metrics.requests
         by_path = sorted(endpoints, key=lambda endpoint: specificity(endpoint.path))
         self._router = Router(
@@ -82,10 +84,7 @@ class App:
     def _observe(self, scope: Scope, route: str, status: int, seconds: float) -> None:
         method = scope["method"]
         self._metrics.observe(method, route, status, seconds)
-        log.info(
-            "request",
-            extra={"request": (method, route, status, seconds, scope["marquee.id"].decode())},
-        )
+        self._log(method, route, status, seconds, scope["marquee.id"].decode())
 
 
 def specificity(path: str) -> tuple[Any, ...]:

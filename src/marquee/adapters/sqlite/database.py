@@ -265,7 +265,7 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA journal_size_limit = 67108864")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
-    connection.execute(f"PRAGMA cache_size = {-2000 if read_only else -16000}")
+    connection.execute(f"PRAGMA cache_size = {-2000 if read_only else -8000}")
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection
