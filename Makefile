@@ -13,7 +13,7 @@ serve: runtime ## serve Marquee on http://127.0.0.1:8080
 	.venv/bin/marquee serve $(ARGS)
 
 test: lint ## check and test everything
-	$(python) -m pytest --cov $(ARGS)
+	$(python) -m pytest --cov -n 2 --dist loadfile $(ARGS)
 
 fuzz: dev ## send a hundred thousand generated requests
 	MARQUEE_FUZZ_EXAMPLES=100000 $(python) -m pytest -k fuzz -o timeout=0 $(ARGS)

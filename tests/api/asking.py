@@ -86,10 +86,14 @@ class Stage:
         assert answer.status_code == 200, answer.text
         return answer.json()
 
-    def await_ratings(self, movie_id: str, number: int) -> Any:
-        """A movie's totals as soon as so many ratings are in them."""
+    def await_ratings(self, movie_id: str, number: int, total: float | None = None) -> Any:
+        """A movie's totals as soon as so many ratings, and so many points, are in them."""
         return eventually(
-            lambda: self.ratings_of(movie_id), lambda ratings: ratings["numberOfRatings"] == number
+            lambda: self.ratings_of(movie_id),
+            lambda ratings: (
+                ratings["numberOfRatings"] == number
+                and total in (None, ratings["totalRatingScore"])
+            ),
         )
 
     def chart(self, **query: Any) -> Any:

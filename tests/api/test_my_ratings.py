@@ -179,7 +179,7 @@ class TestErasure:
         assert user.get(MINE).json()["result"] == []
         assert user.get(MINE, headers=CSV).text.count("\r\n") == 1
         assert_problem(user.get(f"/movies/{own}/users/rate"), 404)
-        assert stage.await_ratings(shared, 1)["totalRatingScore"] == 4
+        stage.await_ratings(shared, 1, total=4)
         stage.await_ratings(own, 0)
         eventually(
             lambda: [entry["id"] for entry in stage.chart(genre=genre)], lambda ids: ids == [shared]
@@ -202,7 +202,7 @@ class TestErasure:
             assert user.delete(MINE).json() == {"erased": 1}
             assert user.delete(MINE).json() == {"erased": 0}
         last = user.post(path, json={"rate": 7}).json()
-        assert stage.await_ratings(movie, 1)["totalRatingScore"] == 7
+        stage.await_ratings(movie, 1, total=7)
         assert user.get(MINE).json()["result"] == [last]
 
     def test_ratings_of_a_movie_that_is_away_go_too(self, stage, user, editor):
@@ -211,4 +211,4 @@ class TestErasure:
         editor.delete(f"/movies/{movie}")
         assert user.delete(MINE).json() == {"erased": 1}
         stage.movie(movie)
-        assert stage.await_ratings(movie, 1)["totalRatingScore"] == 4
+        stage.await_ratings(movie, 1, total=4)
