@@ -109,7 +109,7 @@ def test_full_and_then_not(disk: Disk):
         told.settle(server)
 
 
-@pytest.mark.parametrize("command", ["serve --no-demo", "migrate", "erase --user u"])
+@pytest.mark.parametrize("command", ["serve --no-demo", "migrate", "demo"])
 def test_full_from_the_start(disk: Disk, command: str):
     disk.fill(0)
     try:
