@@ -72,8 +72,12 @@ def numbers(report: str) -> dict[str, str]:
         ("top 0", "250"),
         ("top many", "many"),
         ("rebuild --movie m --drifted", "--drifted"),
+        ("rebuild --movie 'no id'", "no id"),
         ("dead-letters burn", "burn"),
         ("erase", "--user"),
+        ("erase --user ''", "1 to 128"),
+        ("export ratings --user ''", "1 to 128"),
+        ("migrate now", "now"),
         ("restore /nowhere/backup.zip", "/nowhere/backup.zip"),
     ],
 )
@@ -83,6 +87,12 @@ def test_bad_arguments_get_one_clear_line_and_status_2(command, says, tmp_path):
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
+
+
+def test_where_nothing_is_asked_the_help_is_all():
+    done = marquee()
+    assert (done.returncode, done.stderr) == (2, "")
+    assert "Usage" in done.stdout
 
 
 def test_help_teaches_every_command():
@@ -106,6 +116,11 @@ def test_settings_say_what_counts_and_why(tmp_path):
     assert re.search(r"^issuer +variable +MARQUEE_ISSUER ", shown, re.MULTILINE)
     assert re.search(rf"^audience +toml +{re.escape(str(file))} ", shown, re.MULTILINE)
     assert re.search(r"^port +8080 +default ", shown, re.MULTILINE)
+
+
+def test_a_flag_counts_before_a_variable(tmp_path):
+    ok("token", "--user", "you", "--data", tmp_path / "flag", data=tmp_path / "variable")
+    assert [path.name for path in tmp_path.iterdir()] == ["flag"]
 
 
 def test_a_password_is_masked(tmp_path):
