@@ -82,6 +82,8 @@ def may_be_else(sheet: Sheet) -> bool:
 def _own(record: Record) -> MovieRow:
     title, year = _exact(record.get("title")), year_of(record.get("year"))
     movie_id = text_of(record.get("id"))
+    if re.fullmatch("tt[0-9]{1,10}", movie_id) and "imdbid" not in record:  # our export has both
+        movie_id = imdb_id_of(movie_id) or movie_id
     if "year" not in record:
         title, year = titles.split_year(title)
     imdb_id = imdb_id_of(first(record, "imdbid", "imdb"))

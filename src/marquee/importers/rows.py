@@ -105,7 +105,7 @@ _CONTROLS = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")
 _STARS = re.compile(r"(★*|[0-9]{0,2})\s*(½?)")
 _NUMBER = re.compile(r"[0-9]{1,3}(?:[.,][0-9]{1,20})?")
 _WHOLE = re.compile(r"[$€£]?\s*([0-9]{1,20}|[0-9]{1,3}(?:[, ][0-9]{3}){1,6})(?:\.0*)?")
-_IMDB = re.compile(r"(?:.*/title/)?(tt)?([0-9]{1,10})/?(?:[?#].*)?", re.IGNORECASE)
+_IMDB = re.compile(r"(?:.*/title/)?(?:tt)?([0-9]{1,10})/?(?:[?#].*)?", re.IGNORECASE)
 _C_DATE = re.compile(  # "Sun Mar 10 00:00:00 2013", "Jun 12 1998"
     r"(?:[A-Z][a-z]{2},? )?([A-Z][a-z]{2}) +([0-9]{1,2}),?(?: ([0-9:]{8}))? ([0-9]{4})"
 )
@@ -235,7 +235,7 @@ def imdb_id_of(cell: Any) -> str | None:
         return None
     if not (found := _IMDB.fullmatch(text)):
         raise BadRow("the IMDb id is none", text)
-    return "tt" + (found[2] if found[1] else found[2].zfill(7))
+    return f"tt{int(found[1]):07}"  # files have "tt420238" and "tt00293564", too
 
 
 def tmdb_id_of(cell: Any) -> int | None:
