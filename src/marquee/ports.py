@@ -247,16 +247,19 @@ class Catalogue(Protocol):
         """Every movie, by id, in pages."""
         ...
 
-    async def match(self, clues: Sequence[Clue]) -> list[str | None]:
-        """The movie that each clue means: by IMDb id, else TMDB id, else title and year (alone
-        with that title key and year)."""
+    async def match(self, clues: Sequence[Clue]) -> list[tuple[str, ...]]:
+        """The movies that each clue may mean, by the first that any answers to: IMDb id, TMDB id,
+        title key and year. Of several two are enough to tell."""
         ...
 
     async def merge(self, movies: Sequence[Movie]) -> Merged:
         """Add movies in bulk; where one is there, fill in only what was unknown."""
         ...
 
-    async def merge_nominations(self, nominations: Sequence[Nomination]) -> Merged: ...
+    async def merge_nominations(self, nominations: Sequence[Nomination]) -> Merged:
+        """Add nominations in bulk; where one is there, fill in what was unknown. It is won where
+        any source says so."""
+        ...
 
     async def nominations(self) -> list[Nomination]:
         """All of them, newest ceremony first, the winner before the others, then by title."""

@@ -43,7 +43,7 @@ class TestWrite:
         assert (await store.get("tt1")).movie == replace(BARE, id="tt1")
         assert await found_by(store, "third") == []
         assert await found_by(store, genre="Thriller") == []
-        assert await store.match([Clue("tt1"), Clue(tmdb_id=1092)]) == ["tt1", None]
+        assert await store.match([Clue("tt1"), Clue(tmdb_id=1092)]) == [("tt1",), ()]
 
     async def test_add_refuses_an_id_that_is_taken(self, store):
         await store.add(WHOLE)
@@ -144,19 +144,22 @@ class TestMatch:
             *(Clue(title="Alien"), Clue(year=1979), Clue(), Clue("tt9")),
         ]
         assert await store.match(clues) == [
-            *("tt1", "own", "own", "own", "own", "own", "tt1"),
-            *(None, None, None, None, None),
+            *(("tt1",), ("own",), ("own",), ("own",), ("own",), ("own",), ("tt1",)),
+            *((), (), (), (), ()),
         ]
 
     async def test_the_imdb_id_before_what_else_is_said(self, store):
         await store.put(WHOLE)
         await store.put(Movie("own", "Alien", 1979, tmdb_id=348))
-        assert await store.match([Clue("tt1", 348, "Alien", 1979)]) == ["tt1"]
+        assert await store.match([Clue("tt1", 348, "Alien", 1979)]) == [("tt1",)]
 
-    async def test_title_and_year_mean_it_only_alone(self, store):
-        await store.put(Movie("one", "Hamlet", 1948))
-        await store.put(Movie("two", "HAMLET", 1948))
-        assert await store.match([Clue(title="Hamlet", year=1948)]) == [None]
+    async def test_several_are_not_none(self, store):
+        await store.put(Movie("one", "Hamlet", 1948, tmdb_id=1))
+        await store.put(Movie("two", "HAMLET", 1948, tmdb_id=1))
+        clues = [Clue(title="Hamlet", year=1948), Clue(None, 1, "Hamlet", 1948), Clue(None, 2)]
+        by_title, by_tmdb_id, by_none = await store.match(clues)
+        assert set(by_title) == set(by_tmdb_id) == {"one", "two"}
+        assert by_none == ()
 
     async def test_none(self, store):
         assert await store.match([]) == []
@@ -212,6 +215,13 @@ class TestNominations:
         assert await store.merge_nominations([other]) == Merged(replaced=1)
         (found,) = await store.nominations()
         assert (found.title, found.won, found.movie_id) == ("Les Misérables", True, "m")
+
+    async def test_it_is_won_where_any_source_says_so(self, store):
+        won, lost = nomination(1, "A", won=True), nomination(1, "A")
+        await store.merge_nominations([lost])
+        assert await store.merge_nominations([won]) == Merged(replaced=1)
+        assert await store.merge_nominations([lost]) == Merged(unchanged=1)
+        assert await store.nominations() == [won]
 
     async def test_a_standing_says_whether_it_won(self, store):
         for id in ("won", "nominated", "never"):

@@ -501,7 +501,7 @@ class MemoryCatalogue:
             yield [self._disk.standing(movie) for movie in page]
 
     @between_points
-    def match(self, clues: Sequence[Clue]) -> list[str | None]:
+    def match(self, clues: Sequence[Clue]) -> list[tuple[str, ...]]:
         return [self._match(clue) for clue in clues]
 
     @between_points
@@ -527,7 +527,7 @@ class MemoryCatalogue:
             if known is not None:
                 new = replace(
                     known,
-                    won=other.won,
+                    won=known.won or other.won,
                     additional_info=known.additional_info or other.additional_info,
                     movie_id=known.movie_id or other.movie_id,
                 )
@@ -553,22 +553,22 @@ class MemoryCatalogue:
         self._disk.revision += 1
         return added
 
-    def _match(self, clue: Clue) -> str | None:
-        def alone(is_meant: Callable[[Movie], bool]) -> str | None:
+    def _match(self, clue: Clue) -> tuple[str, ...]:
+        def those(is_meant: Callable[[Movie], bool]) -> tuple[str, ...]:
             found = [movie.id for movie in self._disk.movies.values() if is_meant(movie)]
-            return found[0] if len(found) == 1 else None
+            return tuple(found[:2])
 
-        movie_id = None
+        ids: tuple[str, ...] = ()
         if clue.imdb_id is not None:
-            movie_id = alone(lambda m: m.id == clue.imdb_id) or alone(
+            ids = those(lambda m: m.id == clue.imdb_id) or those(
                 lambda m: m.imdb_id == clue.imdb_id
             )
-        if movie_id is None and clue.tmdb_id is not None:
-            movie_id = alone(lambda m: m.tmdb_id == clue.tmdb_id)
-        if movie_id is None and clue.title and clue.year is not None:
+        if not ids and clue.tmdb_id is not None:
+            ids = those(lambda m: m.tmdb_id == clue.tmdb_id)
+        if not ids and clue.title and clue.year is not None:
             key = titles.key(clue.title)
-            movie_id = alone(lambda m: (titles.key(m.title), m.year) == (key, clue.year))
-        return movie_id
+            ids = those(lambda m: (titles.key(m.title), m.year) == (key, clue.year))
+        return ids
 
 
 def completed(known: Movie, other: Movie) -> Movie:

@@ -87,12 +87,16 @@ async def test_matched_by_id_then_title_and_year_and_what_is_not_is_said(five, t
     details = []
     report = await five.run(path, user_id="ann", detail=lambda *line: details.append(line))
     assert report.ratings == Merged(added=3)
-    assert report.left_out == {loading.SAID_AGAIN: 1, loading.NO_SUCH_MOVIE: 4}
+    assert report.left_out == {
+        loading.SAID_AGAIN: 1,
+        loading.NO_SUCH_MOVIE: 3,
+        loading.SEVERAL_MOVIES: 1,
+    }
     again, once = details[:5], details[5:]
     assert again == once
     assert once == [
         ("file.csv", 3, "said again in the same file: tt0113277"),
-        ("file.csv", 6, "no such movie in the catalogue: Emma (1996)"),
+        ("file.csv", 6, "several movies of that title and year: Emma (1996)"),
         ("file.csv", 7, "no such movie in the catalogue: The Godfather (1972) tt0000009"),
         ("file.csv", 8, "no such movie in the catalogue: The Godfather (1975)"),
         ("file.csv", 9, "no such movie in the catalogue: Heat"),
@@ -158,6 +162,119 @@ async def test_movies_are_completed_never_overwritten(stores, tmp_path):
     assert (await stores.run(path)).movies == Merged(unchanged=4)
 
 
+async def test_a_title_that_became_another_movies_too_is_left_out_not_added(stores, tmp_path):
+    first = file(tmp_path, "title,year,imdbId\nEmma,1996,tt0116191\n", "first.csv")
+    plain = file(tmp_path, "title,year,boxOffice\nEmma,1996,5\n", "plain.csv")
+    second = file(tmp_path, "title,year,imdbId\nEmma,1996,tt0118308\n", "second.csv")
+    assert (await stores.run(first)).movies == Merged(added=1)
+    assert (await stores.run(plain)).movies == Merged(replaced=1)
+    assert (await stores.run(second)).movies == Merged(added=1)
+    report = await stores.run(plain)
+    assert (report.added, report.replaced) == (0, 0)
+    assert report.left_out == {"several movies of that title and year": 1}
+    assert (await stores.run(second)).movies == (await stores.run(first)).movies
+
+
+async def test_of_several_that_share_a_tmdb_id_the_title_tells(stores, tmp_path):
+    await stores.catalogue.put(Movie("one", "Emma", 1996, (), None, "tt0000001", 7))
+    await stores.catalogue.put(Movie("two", "Emma", 2020, (), None, "tt0000002", 7))
+    path = file(
+        tmp_path,
+        "title,year,boxOffice,tmdbId\nEmma,2020,5,7\nHeat,1995,6,7\n",  # neither of the two
+    )
+    report = await stores.run(path)
+    assert report.movies == Merged(replaced=1)
+    assert report.left_out == {loading.SEVERAL_MOVIES: 1}
+    # A movie with an id of its own is none of them.
+    own = file(tmp_path, "id,title,year,tmdbId\nmine,Heat,1995,7\n", "own.csv")
+    assert (await stores.run(own)).movies == Merged(added=1)
+    assert (await stores.run(own)).movies == Merged(unchanged=1)
+
+
+async def test_a_row_means_a_movie_that_the_same_file_brings(stores, tmp_path):
+    path = file(
+        tmp_path,
+        "title,year,boxOffice,imdbId,tmdbId\n"
+        "Heat,1995,,tt0113277,949\n"
+        "HEAT,1995,5,,\n"
+        "Anything,1900,6,,949\n"
+        "Alien,1979,7,,\n"
+        "Alien,1979,8,tt0078748,\n",
+    )
+    report = await stores.run(path)
+    assert report.movies.added == 2
+    _, movies, _ = await stores.all()
+    assert {(one.title, one.imdb_id, one.box_office) for one in movies} == {
+        ("Heat", "tt0113277", 5),
+        ("Alien", "tt0078748", 7),
+    }
+    report = await stores.run(path)
+    assert (report.added, report.replaced) == (0, 0)
+
+
+async def test_an_imdb_id_is_known_however_it_is_padded(stores, tmp_path):
+    await stores.catalogue.put(Movie("tt0420238", "Despereaux", 2008))
+    await stores.catalogue.put(Movie("mine", "Rush", 2007, (), None, "tt0293564"))
+    path = file(
+        tmp_path, "title,year,gross,imdb\nThe Tale,2009,5,tt420238\nRush 3,2007,6,tt00293564\n"
+    )
+    assert (await stores.run(path)).movies == Merged(replaced=2)
+    path = file(tmp_path, "id,title,year\ntt420238,The Tale,2009\n")
+    assert (await stores.run(path)).movies == Merged(unchanged=1)
+
+
+async def test_a_dry_run_foresees_who_won(stores, tmp_path):
+    header = "Year,Category,Nominee,Additional Info,Won?\n"
+    won = file(tmp_path, f"{header}1972 (45th),Best Picture,The Godfather,x,YES\n", "won.csv")
+    lost = file(tmp_path, f"{header}1972 (45th),Best Picture,The Godfather,x,NO\n", "lost.csv")
+    assert (await stores.run(won)).nominations == Merged(added=1)
+    assert (await stores.run(lost)).nominations == Merged(unchanged=1)
+
+
+async def test_a_dry_run_knows_movies_by_their_imdb_id_as_the_stores_do(stores, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    file(folder, "id,title,year\ntt0113277,Heat,1995\n", "a.csv")
+    file(folder, "title,year,imdbId\nThe Heat,1996,tt0113277\n", "b.csv")
+    assert (await stores.run(folder)).movies == Merged(added=1, replaced=1)
+
+
+async def test_the_real_files_one_after_the_other_and_again(stores):
+    data = data_dir()
+    names = ("box-office", "tmdb", "movielens-small", "oscars", "academy_awards.csv")
+    for name in names:
+        await stores.run(data / name)
+    for name in names:
+        report = await importers.run("auto", [data / name], stores.ratings, stores.catalogue)
+        assert (name, report.added, report.replaced) == (name, 0, 0)
+
+
+async def test_a_file_that_nobody_reads_is_told(five, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    file(folder, f"{LETTERBOXD}2020-02-01,Heat,1995,u,4\n", "ratings.csv")
+    file(folder, f"Watched Date,{LETTERBOXD}2020-02-01,2020-02-01,Heat,1995,u,4\n", "diary.csv")
+    file(folder, "", "empty.csv")
+    file(folder, "Date,Tag\n", "tags.csv")
+    details = []
+    report = await five.run(
+        folder, user_id="ann", detail=lambda name, line, why: details.append((name, line, why))
+    )
+    assert report.ratings == Merged(added=1)
+    assert report.lines()[:4] == [
+        "ratings.csv: read as letterboxd",
+        "diary.csv: not read: other files of letterboxd beside it say more",
+        "empty.csv: not read: it is empty",
+        "tags.csv: not read: it is not anything known: it has the columns Date, Tag",
+    ]
+    assert [(name, line) for name, line, _ in details[:3]] == [
+        ("diary.csv", 0),
+        ("empty.csv", 0),
+        ("tags.csv", 0),
+    ]
+    assert details[1][2] == "not read: it is empty"
+
+
 async def test_nominations_find_their_movies_and_two_sources_do_not_double_them(five, tmp_path):
     old = file(
         tmp_path,
@@ -193,7 +310,9 @@ async def test_nominations_find_their_movies_and_two_sources_do_not_double_them(
 
 
 async def test_our_own_export_comes_back_to_the_letter(five, tmp_path):
-    odd = Movie("odd", 'A  "title", with | and [x]', None, ("A|B", "C, D", "[E]"), 2**53, "tt1", 7)
+    odd = Movie(
+        "odd", 'A  "title", with | and [x]', None, ("A|B", "C, D", "[E]"), 2**53, "tt0000001", 7
+    )
     await five.catalogue.put(odd)
     await five.ratings.write('ann, "x"', "odd", 1)
     await five.ratings.write("bob", HEAT.id, 20)
@@ -232,7 +351,7 @@ def test_each_source_is_told_by_what_is_in_it():
         "box-office/vega_movies.json": "movies",
         "box-office/fivethirtyeight_bechdel_movies.csv": "movies",
     }.items():
-        readings = importers._readings("auto", data / name)
+        readings = importers.find("auto", [data / name]).readings
         assert [reading.source for reading in readings] == [source]
 
 
@@ -325,7 +444,7 @@ def test_whatever_is_in_the_rows_they_are_counted(tmp_path, header, rows):
     text = header + "\n".join(",".join(row) for row in rows)
     path = tmp_path / "any.csv"
     path.write_bytes(text.encode("utf-8", "surrogatepass"))
-    for reading in importers._readings("auto", path):
+    for reading in importers._readings("auto", path, importers._sheets(path)):
         for _, part in reading.parts(loading.Asked("ann", 2**51)):
             assert all(isinstance(row.line, int) for row in part)
 

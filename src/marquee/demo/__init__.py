@@ -42,8 +42,8 @@ async def load(ratings: RatingStore, catalogue: Catalogue) -> importers.Report:
     """
     report = await importers.run(importers.AUTO, FILES, ratings, catalogue)
     movies = list(fame())
-    ids = await catalogue.match([Clue(imdb_id=movie.imdb_id) for movie in movies])
-    found = made_up([(id, movie) for id, movie in zip(ids, movies, strict=True) if id])
+    known = await catalogue.match([Clue(imdb_id=movie.imdb_id) for movie in movies])
+    found = made_up([(ids[0], movie) for ids, movie in zip(known, movies, strict=True) if ids])
     while chunk := list(islice(found, CHUNK)):
         report.read += len(chunk)
         report.ratings = report.ratings.plus(await ratings.merge(chunk))

@@ -11,7 +11,8 @@ completed.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -25,7 +26,7 @@ from .reading import Reading
 from .rehearsal import RehearsedCatalogue, RehearsedRatings
 from .rows import Asked
 
-__all__ = ["AUTO", "SOURCES", "Report", "run"]
+__all__ = ["AUTO", "SOURCES", "Found", "Report", "find", "load", "run"]
 
 AUTO = "auto"
 
@@ -43,6 +44,21 @@ _FIRST = (movies.SOURCE, movielens.SOURCE)
 SOURCES = (AUTO, *sorted(_READINGS))
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What is to be imported. ``unread``: the files that nobody reads, and why."""
+
+    readings: list[Reading]
+    unread: list[tuple[Sheet, str]]
+    user_id: str | None
+
+    def reads(self, path: Path) -> bool:
+        """Whether this is one of the files, by whatever name."""
+        sheets = [sheet for reading in self.readings for sheet in reading.sheets]
+        sheets += (sheet for sheet, _ in self.unread)
+        return path.exists() and any(path.samefile(sheet.file.path) for sheet in sheets)
+
+
 async def run(
     source: str,
     paths: Sequence[Path],
@@ -54,28 +70,57 @@ async def run(
     progress: Progress | None = None,
     detail: Detail | None = None,
 ) -> Report:
-    """Import files. Each path may be a folder or a .zip with the files of its source.
+    """Import files: ``find`` and ``load`` in one."""
+    found = find(source, paths, user_id)
+    return await load(found, ratings, catalogue, dry_run=dry_run, progress=progress, detail=detail)
 
-    ``user_id``: whose ratings they are, where the files do not say. ``dry_run`` counts the same
-    and changes nothing. Raises ``Invalid``, before anything was imported, where a file is not
-    there, is not what ``source`` says, or lacks its user.
+
+def find(source: str, paths: Sequence[Path], user_id: str | None = None) -> Found:
+    """What is in the files. Each path may be a folder or a .zip with the files of its source.
+
+    ``user_id``: whose ratings they are, where the files do not say. Raises ``Invalid`` where a
+    file is not there, is not what ``source`` says, or lacks its user.
     """
-    readings = [reading for path in paths for reading in _readings(source, path)]
-    readings.sort(key=lambda reading: reading.source not in _FIRST)
-    _check_user(readings, user_id)
-    asked = Asked(user_id or "", time.time_ns() // 1000)
+    found = Found([], [], user_id)
+    for path in paths:
+        sheets = _sheets(path)
+        readings = _readings(source, path, sheets)
+        found.readings.extend(readings)
+        found.unread.extend(_unread(source, sheets, readings))
+    found.readings.sort(key=lambda reading: reading.source not in _FIRST)
+    _check_user(found.readings, user_id)
+    return found
+
+
+async def load(
+    found: Found,
+    ratings: RatingStore,
+    catalogue: Catalogue,
+    *,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+    detail: Detail | None = None,
+) -> Report:
+    """Import what was found. ``dry_run`` counts the same and changes nothing."""
+    asked = Asked(found.user_id or "", time.time_ns() // 1000)
     if dry_run:
         loader = Loader(RehearsedRatings(ratings), RehearsedCatalogue(catalogue), progress, detail)
     else:
         loader = Loader(ratings, catalogue, progress, detail)
-    await loader.load(readings, asked)
+    for sheet, why in found.unread:
+        loader.leave_unread(sheet.name, why)
+    await loader.load(found.readings, asked)
     return loader.report
 
 
-def _readings(source: str, path: Path) -> list[Reading]:
+def _sheets(path: Path) -> list[Sheet]:
+    return [Sheet(file) for file in find_files(path)]
+
+
+def _readings(source: str, path: Path, sheets: list[Sheet]) -> list[Reading]:
     if source != AUTO and source not in _READINGS:
         raise Invalid(f"There is no source {source}: it is one of {', '.join(SOURCES)}.")
-    sheets = everything = [Sheet(file) for file in find_files(path)]
+    everything = sheets
     found = []
     for name, reading_of in _READINGS.items():
         if source == AUTO and name == movies.SOURCE:
@@ -94,11 +139,28 @@ def _why_not(source: str, path: Path, sheets: list[Sheet]) -> str:
         return f"{path}: none of its {len(sheets)} files is {what}."
     if sheets[0].is_empty:
         return f"{path} is empty."
-    names = ", ".join(repr(name)[1:-1] for name in sheets[0].header if name.strip())[:200]
-    what = "anything known" if source == AUTO else f"a file of {source}"
-    return (
-        f"{path} is not {what}: it has the columns {names}." if names else f"{path} is not {what}."
-    )
+    return f"{path} is {_what_else(source, sheets[0])}."
+
+
+def _what_else(source: str, sheet: Sheet) -> str:
+    names = ", ".join(repr(name)[1:-1] for name in sheet.header if name.strip())[:200]
+    what = "not anything known" if source == AUTO else f"not a file of {source}"
+    return f"{what}: it has the columns {names}" if names else what
+
+
+def _unread(
+    source: str, sheets: list[Sheet], readings: list[Reading]
+) -> Iterator[tuple[Sheet, str]]:
+    read = [sheet for reading in readings for sheet in reading.sheets]
+    for sheet in sheets:
+        if sheet in read:
+            continue
+        for reading in readings:
+            if _READINGS[reading.source]([sheet]):
+                yield sheet, f"other files of {reading.source} beside it say more"
+                break
+        else:
+            yield sheet, "it is empty" if sheet.is_empty else f"it is {_what_else(source, sheet)}"
 
 
 def _check_user(readings: Sequence[Reading], user_id: str | None) -> None:

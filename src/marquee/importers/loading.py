@@ -9,7 +9,7 @@ from typing import Protocol
 from ..model import Movie, Nomination, Rating
 from ..ports import Clue, Merged
 from ..titles import key
-from .matching import CatalogueSink, Matcher, completed, confirmed
+from .matching import CatalogueSink, Matcher, clues_of, completed, confirmed
 from .reading import Reading
 from .rows import Asked, MovieRow, NominationRow, RatingRow, Row, RowError, Skipped, shown
 
@@ -17,6 +17,7 @@ CHUNK = 5000
 """Rows that are read, then committed, at a time: what an interruption loses at most."""
 
 NO_SUCH_MOVIE = "no such movie in the catalogue"
+SEVERAL_MOVIES = "several movies of that title and year"
 SAID_AGAIN = "said again in the same file"
 NOTHING = Merged()
 
@@ -24,7 +25,8 @@ Progress = Callable[[int, int, int], None]
 """Called with the bytes read, the bytes to be read, and the rows read."""
 
 Detail = Callable[[str, int, str], None]
-"""Called with file, line and reason for each row that was left out though it held something."""
+"""Called with file, line and reason for each row that was left out though it held something; with
+line 0 for a whole file."""
 
 
 class RatingSink(Protocol):
@@ -37,11 +39,12 @@ class RatingSink(Protocol):
 class Report:
     """What became of each row: read = ratings + movies + nominations + left out.
 
-    ``files``: each file that was read, and as what. ``without_movie``: nominations of which the
-    catalogue does not have the movie (yet).
+    ``files``: each file that was read, and as what; ``unread``: those that were not, and why.
+    ``without_movie``: nominations of which the catalogue does not have the movie (yet).
     """
 
     files: list[tuple[str, str]] = field(default_factory=list)
+    unread: list[tuple[str, str]] = field(default_factory=list)
     read: int = 0
     ratings: Merged = NOTHING
     movies: Merged = NOTHING
@@ -60,6 +63,7 @@ class Report:
     def lines(self) -> list[str]:
         """The report for people, a line each."""
         lines = [f"{name}: read as {source}" for name, source in self.files]
+        lines += (f"{name}: not read: {why}" for name, why in self.unread)
         lines.append(f"{self.read:,} rows read")
         for what, merged in (
             ("movies", self.movies),
@@ -93,6 +97,11 @@ class Loader:
         self._progress = progress
         self._detail = detail
 
+    def leave_unread(self, name: str, why: str) -> None:
+        self.report.unread.append((name, why))
+        if self._detail:
+            self._detail(name, 0, f"not read: {why}")
+
     async def load(self, readings: Sequence[Reading], asked: Asked) -> None:
         files = [sheet.file for reading in readings for sheet in reading.sheets]
         total = sum(file.size for file in files)
@@ -121,8 +130,8 @@ class Loader:
                 nominations.append(row)
             else:
                 self._leave_out(name, row)
-        if movies:
-            await self._take_movies(name, movies, matcher)
+        for group in _apart(movies):
+            await self._take_movies(name, group, matcher)
         if nominations:
             await self._take_nominations(name, nominations, matcher)
         if ratings:
@@ -132,15 +141,16 @@ class Loader:
         found = await matcher.find((row.movie for row in rows), loose=True)
         newest: dict[tuple[str, str], Rating] = {}
         for row in rows:
-            movie_id = found[row.movie]
-            if movie_id is None:
-                self._leave_out(name, RowError(row.line, NO_SUCH_MOVIE, _named(row.movie)))
+            movie_ids = found[row.movie]
+            if len(movie_ids) != 1:
+                why = SEVERAL_MOVIES if movie_ids else NO_SUCH_MOVIE
+                self._leave_out(name, RowError(row.line, why, _named(row.movie)))
                 continue
-            rating = Rating(row.user_id, movie_id, row.value, row.version)
+            rating = Rating(row.user_id, movie_ids[0], row.value, row.version)
             pair = rating[:2]
             before = newest.get(pair)
             if before is not None:
-                self._leave_out(name, RowError(row.line, SAID_AGAIN, movie_id))
+                self._leave_out(name, RowError(row.line, SAID_AGAIN, rating.movie_id))
                 rating = max(before, rating, key=lambda one: (one.version, one.value))
             newest[pair] = rating
         if newest:
@@ -149,18 +159,23 @@ class Loader:
 
     async def _take_movies(self, name: str, rows: list[MovieRow], matcher: Matcher) -> None:
         whole: dict[str, Movie] = {}
-        for row, movie_id in zip(rows, await self._known(rows, matcher), strict=True):
-            movie = replace(row.movie, id=movie_id or row.movie.id)
+        for row, movie_ids in zip(rows, await self._known(rows, matcher), strict=True):
+            if len(movie_ids) > 1:
+                self._leave_out(name, RowError(row.line, SEVERAL_MOVIES, _named(_clue(row.movie))))
+                continue
+            movie = replace(row.movie, id=movie_ids[0]) if movie_ids else row.movie
             before = whole.get(movie.id)
             if before is not None:
                 self._leave_out(name, RowError(row.line, SAID_AGAIN, movie.id))
                 movie = completed(before, movie)
             whole[movie.id] = movie
             matcher.remember(_clue(row.movie), movie.id)
+            if row.own:
+                matcher.remember(row.movie.id, movie.id)
         merged = await self._catalogue.merge(list(whole.values()))
         self.report.movies = self.report.movies.plus(merged)
 
-    async def _known(self, rows: list[MovieRow], matcher: Matcher) -> list[str | None]:
+    async def _known(self, rows: list[MovieRow], matcher: Matcher) -> list[tuple[str, ...]]:
         """Which movies of the catalogue these are."""
         clues: list[Clue | str] = []
         own = await matcher.find((row.movie.id for row in rows if row.own), loose=False)
@@ -171,7 +186,11 @@ class Loader:
             else:
                 clues.append(clue)
         found = await matcher.find(clues, loose=False)
-        return [found[clue] for clue in clues]
+        known = [found[clue] for clue in clues]
+        # Of several movies none is the one that has an id of its own.
+        return [
+            () if row.own and len(ids) > 1 else ids for row, ids in zip(rows, known, strict=True)
+        ]
 
     async def _take_nominations(
         self, name: str, rows: list[NominationRow], matcher: Matcher
@@ -179,7 +198,9 @@ class Loader:
         found = await matcher.find((row.clue for row in rows), loose=True)
         whole: dict[tuple[int, str], Nomination] = {}
         for row in rows:
-            nomination = replace(row.nomination, movie_id=found[row.clue])
+            movie_ids = found[row.clue]
+            movie_id = movie_ids[0] if len(movie_ids) == 1 else None
+            nomination = replace(row.nomination, movie_id=movie_id)
             place = nomination.ceremony, key(nomination.title)
             before = whole.get(place)
             if before is not None:
@@ -199,6 +220,21 @@ class Loader:
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
     while chunk := list(islice(rows, CHUNK)):
         yield chunk
+
+
+def _apart(rows: list[MovieRow]) -> Iterator[list[MovieRow]]:
+    """In groups: a row that may mean a movie which another one brings comes in a later group."""
+    group: list[MovieRow] = []
+    brought: dict[Clue, str] = {}
+    for row in rows:
+        clues = list(clues_of(row.movie))
+        if any(brought.get(clue, row.movie.id) != row.movie.id for clue in clues):
+            yield group
+            group, brought = [], {}
+        group.append(row)
+        brought.update((clue, row.movie.id) for clue in clues)
+    if group:
+        yield group
 
 
 def _clue(movie: Movie) -> Clue:

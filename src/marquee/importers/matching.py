@@ -17,7 +17,7 @@ class CatalogueSink(Protocol):
 
     async def has(self, movie_id: str, /) -> bool: ...
     async def get(self, movie_id: str, /) -> Standing | None: ...
-    async def match(self, clues: Sequence[Clue], /) -> list[str | None]: ...
+    async def match(self, clues: Sequence[Clue], /) -> list[tuple[str, ...]]: ...
     async def merge(self, movies: Sequence[Movie], /) -> Merged: ...
     async def merge_nominations(self, nominations: Sequence[Nomination], /) -> Merged: ...
 
@@ -30,15 +30,16 @@ class Matcher:
 
     def __init__(self, catalogue: CatalogueSink) -> None:
         self._catalogue = catalogue
-        self._known: dict[Clue | str, str | None] = {}
+        self._known: dict[Clue | str, tuple[str, ...]] = {}
 
-    def remember(self, clue: Clue, movie_id: str) -> None:
-        self._known[clue] = movie_id
+    def remember(self, clue: Clue | str, movie_id: str) -> None:
+        self._known[clue] = (movie_id,)
 
     async def find(
         self, clues: Iterable[Clue | str], *, loose: bool
-    ) -> dict[Clue | str, str | None]:
-        """The movie's id for each clue, None where there is none. A clue may be an id itself.
+    ) -> dict[Clue | str, tuple[str, ...]]:
+        """For each clue the ids of the movies that it may mean: of none, of the one, or of several
+        where nothing tells which. A clue may be an id itself.
 
         ``loose``: the year may be one off, for some date a film by its first night, others by its
         release; and a title in parentheses counts too. One movie alone must answer to it.
@@ -53,19 +54,23 @@ class Matcher:
 
     async def _look_up_ids(self, ids: list[str]) -> None:
         there = await asyncio.gather(*map(self._catalogue.has, ids))
-        self._known.update((id, id if has else None) for id, has in zip(ids, there, strict=True))
+        self._known.update((id, (id,) if has else ()) for id, has in zip(ids, there, strict=True))
 
     async def _look_up(self, searches: dict[Clue, Iterator[list[Clue]]]) -> None:
         """Each clue's attempts one after the other, those of all clues together."""
+        several: dict[Clue, tuple[str, ...]] = {}
         while searches:
             tried = {clue: next(attempts, []) for clue, attempts in searches.items()}
             answers = iter(await self._catalogue.match([c for few in tried.values() for c in few]))
             for clue, few in tried.items():
-                found = {id for _ in few if (id := next(answers)) is not None}
+                found = {id for _ in few for id in next(answers)}
                 if len(found) == 1 and await self._can_be(clue, few[0], *found):
-                    self._known[clue] = found.pop()
-                elif not few:
-                    self._known[clue] = None
+                    self._known[clue] = tuple(found)
+                    continue
+                if len(found) > 1 and few[0][:2] == clue[:2]:  # nothing surer is said
+                    several[clue] = tuple(found)
+                if not few or (clue in several and few[0].title):
+                    self._known[clue] = several.get(clue, ())
             searches = {clue: s for clue, s in searches.items() if clue not in self._known}
 
     async def _can_be(self, clue: Clue, attempt: Clue, movie_id: str) -> bool:
@@ -91,6 +96,16 @@ def _attempts(clue: Clue, loose: bool) -> Iterator[list[Clue]]:
         yield [Clue(title=name, year=year + off) for name in names for off in (-1, 1)]
 
 
+def clues_of(movie: Movie) -> Iterator[Clue]:
+    """All by which a movie is found, with the title's key for the title."""
+    if movie.imdb_id:
+        yield Clue(imdb_id=movie.imdb_id)
+    if movie.tmdb_id:
+        yield Clue(tmdb_id=movie.tmdb_id)
+    if movie.year:
+        yield Clue(title=titles.key(movie.title), year=movie.year)
+
+
 def contradict(clue: Clue, movie: Movie) -> bool:
     """Whether the ids say that these are two movies. Of one IMDb id TMDB has two at times."""
     if clue.imdb_id and movie.imdb_id:
@@ -114,7 +129,7 @@ def confirmed(known: Nomination, other: Nomination) -> Nomination:
     """A nomination as another source completes it: what ``Catalogue.merge_nominations`` does."""
     return replace(
         known,
-        won=other.won,
+        won=known.won or other.won,
         additional_info=known.additional_info or other.additional_info,
         movie_id=known.movie_id or other.movie_id,
     )

@@ -64,7 +64,7 @@ def reading(sheets: Sequence[Sheet]) -> Reading | None:
         for sheet in ratings:
             yield sheet, _rating_rows(sheet, clues, asked)
 
-    return Reading(SOURCE, (*movies, *ratings), personal=False, parts=parts)
+    return Reading(SOURCE, (*links, *movies, *ratings), personal=False, parts=parts)
 
 
 def _beside(sheets: list[Sheet]) -> list[Sheet]:

@@ -4,13 +4,13 @@ They answer from the real ones and from what they would have written, and count 
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import groupby
 
 from ..model import NEVER, REMOVED, Applied, Movie, Nomination, Rating, Standing, Totals
 from ..ports import Catalogue, Clue, Merged, RatingStore
 from ..titles import key
-from .matching import completed, confirmed
+from .matching import clues_of, completed, confirmed
 
 MOST_PAIRS = 200_000
 """So many ratings are kept at least. What a file says again after more than that counts as new."""
@@ -59,11 +59,14 @@ class RehearsedCatalogue:
         movie = self._movies.get(movie_id)
         return Standing(movie, Totals()) if movie else await self._catalogue.get(movie_id)
 
-    async def match(self, clues: Sequence[Clue]) -> list[str | None]:
-        answers = []
+    async def match(self, clues: Sequence[Clue]) -> list[tuple[str, ...]]:
+        """As the matcher asks: by one thing at a time."""
+        answers: list[tuple[str, ...]] = []
         for clue, real in zip(clues, await self._catalogue.match(clues), strict=True):
-            found = self._answers.get(_folded(clue), set()) | ({real} if real else set())
-            answers.append(next(iter(found)) if len(found) == 1 else None)
+            if clue.imdb_id and (clue.imdb_id in self._movies or clue.imdb_id in real):
+                answers.append((clue.imdb_id,))
+            else:
+                answers.append(tuple(self._answers.get(_folded(clue), set()).union(real)))
         return answers
 
     async def merge(self, movies: Sequence[Movie]) -> Merged:
@@ -76,7 +79,7 @@ class RehearsedCatalogue:
             added += standing is None
             replaced += standing is not None
             self._movies[movie.id] = whole
-            for clue in _clues(whole):
+            for clue in clues_of(whole):
                 self._answers[clue].add(movie.id)
         return Merged(added, replaced, len(movies) - added - replaced)
 
@@ -97,12 +100,3 @@ class RehearsedCatalogue:
 
 def _folded(clue: Clue) -> Clue:
     return clue._replace(title=key(clue.title)) if clue.title else clue
-
-
-def _clues(movie: Movie) -> Iterable[Clue]:
-    if movie.imdb_id:
-        yield Clue(imdb_id=movie.imdb_id)
-    if movie.tmdb_id:
-        yield Clue(tmdb_id=movie.tmdb_id)
-    if movie.year:
-        yield Clue(title=key(movie.title), year=movie.year)

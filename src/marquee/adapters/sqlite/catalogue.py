@@ -116,7 +116,7 @@ class SqliteCatalogue:
             yield page
             after = page[-1].movie.id
 
-    async def match(self, clues: Sequence[Clue]) -> list[str | None]:
+    async def match(self, clues: Sequence[Clue]) -> list[tuple[str, ...]]:
         return await self._database.read(lambda c: [match(c, clue) for clue in clues])
 
     async def merge(self, movies: Sequence[Movie]) -> Merged:
@@ -259,7 +259,7 @@ def completed_nomination(known: Nomination, other: Nomination) -> Nomination:
     )
 
 
-def match(connection: sqlite3.Connection, clue: Clue) -> str | None:
+def match(connection: sqlite3.Connection, clue: Clue) -> tuple[str, ...]:
     title_key = titles.key(clue.title) if clue.title else None
     for where, values in (
         ("id = ?", (clue.imdb_id,)),
@@ -272,9 +272,9 @@ def match(connection: sqlite3.Connection, clue: Clue) -> str | None:
         rows = connection.execute(
             f"SELECT id FROM movie WHERE {where} AND title IS NOT NULL LIMIT 2", values
         ).fetchall()
-        if len(rows) == 1:
-            return str(rows[0][0])
-    return None
+        if rows:
+            return tuple(id for (id,) in rows)
+    return ()
 
 
 def revise(connection: sqlite3.Connection) -> None:
