@@ -186,16 +186,17 @@ def import_files(
     if source not in importers.SOURCES:
         close = config.nearest(source, list(importers.SOURCES))
         raise Invalid(f"There is no source {source!r}{close}")
-    found = settings(data=data)
+    settled = settings(data=data)
+    found = importers.find(source, files, user)
+    if report and found.reads(report):
+        raise Invalid(f"The report {report} is one of the files to import: name another.")
 
     async def main(stores: "Stores") -> "importers.Report":
         with progress_bar() as progress, lines_to(report) as detail:
-            done = await importers.run(
-                source,
-                files,
+            done = await importers.load(
+                found,
                 stores.ratings,
                 stores.catalogue,
-                user_id=user,
                 dry_run=dry_run,
                 progress=progress,
                 detail=detail,
@@ -204,7 +205,7 @@ def import_files(
             await aggregator(stores).drain()
         return done
 
-    for line in run(on_stores(found, main, make=not dry_run)).lines():
+    for line in run(on_stores(settled, main, make=not dry_run)).lines():
         print(line)
     if dry_run:
         print("dry run: nothing was changed")
@@ -513,7 +514,9 @@ def lines_to(file: Path | None) -> Iterator[Callable[[str, int, str], None] | No
     except OSError as error:
         raise Invalid(f"The report {file} can't be written: {error.strerror}.") from error
     with opened:
-        yield lambda name, line, why: print(f"{name}:{line}: {why}", file=opened)
+        yield lambda name, line, why: print(
+            f"{name}:{line}: {why}" if line else f"{name}: {why}", file=opened
+        )
 
 
 def main() -> None:

@@ -247,6 +247,42 @@ def test_what_was_left_out_is_told_line_by_line(server, tmp_path):
     assert re.search(r"^some.csv:5: ", report.read_text(), re.MULTILINE)
 
 
+def test_a_report_never_takes_the_place_of_what_is_imported(server, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    export, link = folder / "hers.csv", tmp_path / "link.csv"
+    export.write_text(RATINGS)
+    link.symlink_to(export)
+    for file, report in ((export, export), (folder, export), (export, link), (link, export)):
+        done = marquee("import", "auto", str(file), "--report", str(report), data=server.data)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert "name another" in done.stderr
+        assert export.read_text() == RATINGS
+
+
+def test_a_refused_import_leaves_an_older_report(server, ratings, tmp_path):
+    report, strange = tmp_path / "report.txt", tmp_path / "strange.csv"
+    report.write_text("older\n")
+    strange.write_text("a,b\n1,2\n")
+    for arguments in (("auto", strange), ("auto", ratings, "--user", "ann"), ("imdb", ratings)):
+        told = map(str, ("import", *arguments, "--report", report))
+        assert marquee(*told, data=server.data).returncode == 2
+        assert report.read_text() == "older\n"
+    ok("import", "auto", ratings, "--dry-run", "--report", report, data=server.data)
+    assert "older" not in report.read_text()
+
+
+def test_a_file_that_nobody_reads_is_in_the_report(server, tmp_path):
+    folder, report = tmp_path / "files", tmp_path / "report.txt"
+    folder.mkdir()
+    (folder / "hers.csv").write_text(RATINGS)
+    (folder / "tags.csv").write_text("Date,Tag\n")
+    shown = ok("import", "auto", folder, "--report", report, data=server.data)
+    line = "tags.csv: not read: it is not anything known: it has the columns Date, Tag\n"
+    assert line in shown
+    assert line in report.read_text()
+
+
 def test_interrupted_and_gone_on(tmp_path):
     movies, lines = 2000, 150_000
     movie_file, file = tmp_path / "movies.csv", tmp_path / "ratings.csv"
