@@ -8,7 +8,7 @@ import hmac
 import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from operator import add, mul
 from typing import NamedTuple
@@ -224,6 +224,17 @@ class Movie:
     imdb_id: str | None = None
     tmdb_id: int | None = None
 
+    def completed_by(self, other: "Movie") -> "Movie":
+        """This movie, with what is unknown of it taken from another source's word."""
+        return replace(
+            self,
+            year=other.year if self.year is None else self.year,
+            genres=self.genres or other.genres,
+            box_office=other.box_office if self.box_office is None else self.box_office,
+            imdb_id=self.imdb_id or other.imdb_id,
+            tmdb_id=other.tmdb_id if self.tmdb_id is None else self.tmdb_id,
+        )
+
 
 class Standing(NamedTuple):
     """A movie with what its ratings say. ``won``: None where it was never nominated for Best
@@ -277,3 +288,13 @@ class Nomination:
     won: bool
     additional_info: str = ""
     movie_id: str | None = None
+
+    def completed_by(self, other: "Nomination") -> "Nomination":
+        """This nomination, with what it lacks taken from another source, and won where either
+        says so."""
+        return replace(
+            self,
+            won=self.won or other.won,
+            additional_info=self.additional_info or other.additional_info,
+            movie_id=self.movie_id or other.movie_id,
+        )

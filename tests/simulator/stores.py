@@ -512,7 +512,7 @@ class MemoryCatalogue:
             if known is None:
                 added += 1
                 self._put(movie)
-            elif (whole := completed(known, movie)) != known:
+            elif (whole := known.completed_by(movie)) != known:
                 replaced += 1
                 self._put(whole)
         return Merged(added, replaced, len(movies) - added - replaced)
@@ -569,18 +569,6 @@ class MemoryCatalogue:
             key = titles.key(clue.title)
             ids = those(lambda m: (titles.key(m.title), m.year) == (key, clue.year))
         return ids
-
-
-def completed(known: Movie, other: Movie) -> Movie:
-    """``known``, with what it lacks taken from ``other``."""
-    return replace(
-        known,
-        year=other.year if known.year is None else known.year,
-        genres=known.genres or other.genres,
-        box_office=other.box_office if known.box_office is None else known.box_office,
-        imdb_id=known.imdb_id or other.imdb_id,
-        tmdb_id=other.tmdb_id if known.tmdb_id is None else known.tmdb_id,
-    )
 
 
 def is_of(genre: str | None, movie: Movie) -> bool:

@@ -9,7 +9,7 @@ from typing import Protocol
 from ..model import Movie, Nomination, Rating
 from ..ports import Clue, Merged
 from ..titles import key
-from .matching import CatalogueSink, Matcher, clues_of, completed, confirmed
+from .matching import CatalogueSink, Matcher, clues_of
 from .reading import Reading
 from .rows import Asked, MovieRow, NominationRow, RatingRow, Row, RowError, Skipped, shown
 
@@ -167,7 +167,7 @@ class Loader:
             before = whole.get(movie.id)
             if before is not None:
                 self._leave_out(name, RowError(row.line, SAID_AGAIN, movie.id))
-                movie = completed(before, movie)
+                movie = before.completed_by(movie)
             whole[movie.id] = movie
             matcher.remember(_clue(row.movie), movie.id)
             if row.own:
@@ -205,7 +205,7 @@ class Loader:
             before = whole.get(place)
             if before is not None:
                 self._leave_out(name, RowError(row.line, SAID_AGAIN, nomination.title))
-                nomination = confirmed(before, nomination)
+                nomination = before.completed_by(nomination)
             whole[place] = nomination
         self.report.without_movie += sum(n.movie_id is None for n in whole.values())
         merged = await self._catalogue.merge_nominations(list(whole.values()))

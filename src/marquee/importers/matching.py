@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from typing import Protocol
 
 from .. import titles
@@ -111,25 +110,3 @@ def contradict(clue: Clue, movie: Movie) -> bool:
     if clue.imdb_id and movie.imdb_id:
         return clue.imdb_id != movie.imdb_id
     return bool(clue.tmdb_id and movie.tmdb_id and clue.tmdb_id != movie.tmdb_id)
-
-
-def completed(movie: Movie, other: Movie) -> Movie:
-    """A movie, with what it lacks taken from another: what ``Catalogue.merge`` does."""
-    return replace(
-        movie,
-        year=other.year if movie.year is None else movie.year,
-        genres=movie.genres or other.genres,
-        box_office=other.box_office if movie.box_office is None else movie.box_office,
-        imdb_id=movie.imdb_id or other.imdb_id,
-        tmdb_id=other.tmdb_id if movie.tmdb_id is None else movie.tmdb_id,
-    )
-
-
-def confirmed(known: Nomination, other: Nomination) -> Nomination:
-    """A nomination as another source completes it: what ``Catalogue.merge_nominations`` does."""
-    return replace(
-        known,
-        won=known.won or other.won,
-        additional_info=known.additional_info or other.additional_info,
-        movie_id=known.movie_id or other.movie_id,
-    )

@@ -10,7 +10,7 @@ from itertools import groupby
 from ..model import NEVER, REMOVED, Applied, Movie, Nomination, Rating, Standing, Totals
 from ..ports import Catalogue, Clue, Merged, RatingStore
 from ..titles import key
-from .matching import clues_of, completed, confirmed
+from .matching import clues_of
 
 MOST_PAIRS = 200_000
 """So many ratings are kept at least. What a file says again after more than that counts as new."""
@@ -73,7 +73,7 @@ class RehearsedCatalogue:
         added = replaced = 0
         for movie in movies:
             standing = await self.get(movie.id)
-            whole = completed(standing.movie, movie) if standing else movie
+            whole = standing.movie.completed_by(movie) if standing else movie
             if standing and whole == standing.movie:
                 continue
             added += standing is None
@@ -91,7 +91,7 @@ class RehearsedCatalogue:
         for nomination in nominations:
             place = nomination.ceremony, key(nomination.title)
             before = self._nominations.get(place)
-            after = confirmed(before, nomination) if before else nomination
+            after = before.completed_by(nomination) if before else nomination
             added += before is None
             replaced += before is not None and after != before
             self._nominations[place] = after

@@ -2,7 +2,6 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
@@ -129,7 +128,7 @@ class SqliteCatalogue:
                 if known is None:
                     added += 1
                     write_movie(connection, movie)
-                elif (whole := completed(known.movie, movie)) != known.movie:
+                elif (whole := known.movie.completed_by(movie)) != known.movie:
                     replaced += 1
                     write_movie(connection, whole)
             if added or replaced:
@@ -147,7 +146,7 @@ class SqliteCatalogue:
                     f"{NOMINATION} WHERE ceremony = ? AND title_key = ?", key
                 ).fetchone()
                 known = nomination(row) if row else None
-                new = completed_nomination(known, told) if known else told
+                new = known.completed_by(told) if known else told
                 if new == known:
                     continue
                 connection.execute(
@@ -234,28 +233,6 @@ def write_movie(connection: sqlite3.Connection, movie: Movie) -> None:
     connection.executemany(
         "INSERT OR IGNORE INTO movie_genre VALUES (?, ?, ?)",
         [(genre.casefold(), titles.key(movie.title), movie.id) for genre in movie.genres],
-    )
-
-
-def completed(known: Movie, other: Movie) -> Movie:
-    """``known``, with what it lacks taken from ``other``."""
-    return replace(
-        known,
-        year=other.year if known.year is None else known.year,
-        genres=known.genres or other.genres,
-        box_office=other.box_office if known.box_office is None else known.box_office,
-        imdb_id=known.imdb_id or other.imdb_id,
-        tmdb_id=other.tmdb_id if known.tmdb_id is None else known.tmdb_id,
-    )
-
-
-def completed_nomination(known: Nomination, other: Nomination) -> Nomination:
-    """``known``, with what it lacks taken from ``other``, and won where either says so."""
-    return replace(
-        known,
-        won=known.won or other.won,
-        additional_info=known.additional_info or other.additional_info,
-        movie_id=known.movie_id or other.movie_id,
     )
 
 
