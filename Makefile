@@ -3,7 +3,7 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz chaos bench lint format docs lock clean runtime dev
+.PHONY: help serve test fuzz chaos bench lint format docs lock clean runtime distributed dev
 
 help: ## show this
 	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r name what; do \
@@ -47,5 +47,5 @@ clean: ## remove .venv and every cache; data folders stay
 		.pytest_cache .ruff_cache .schemathesis build dist htmlcov
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-runtime dev:
+runtime distributed dev:
 	@scripts/setup $@
