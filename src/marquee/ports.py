@@ -91,7 +91,96 @@ class RatingStore(Protocol):
         ...
 
 
+# ---- the outbox, where a store can't keep a rating and its event at once -----------------------
+
+
+class Intent(NamedTuple):
+    """A row of the outbox, written before the rating that it tells of. ``sent_at``: when, by the
+    store's time; the rating may never have come to be, or be another one by now."""
+
+    rating: Rating
+    sent_at: int
+
+
+class Lease(NamedTuple):
+    """A relay's hold on a shard. ``swept``: the last bucket (minutes since 1970) that was swept,
+    and with it all before."""
+
+    shard: int
+    swept: int
+
+
+class Outbox(Protocol):
+    """The intents of a rating store, in buckets: one for each shard and minute of sending.
+
+    A bucket is read as often as its reader likes; nothing is ever taken out, the store forgets it
+    after days. A row may show up late: long after its ``sent_at``.
+    """
+
+    async def shards(self) -> int:
+        """How many there are: as the store has it, for ever the same."""
+        ...
+
+    async def now(self) -> int:
+        """The store's time."""
+        ...
+
+    async def attend(self, relay: str, seconds: float) -> list[str]:
+        """Say that this relay lives, for so long; the names of all that do, in order."""
+        ...
+
+    async def lease(self, shard: int, relay: str, seconds: float) -> Lease | None:
+        """Take a shard, or keep it, for so long from now; None where another relay holds it."""
+        ...
+
+    async def release(self, shard: int, relay: str) -> None:
+        """Let a shard go before its time, if this relay holds it."""
+        ...
+
+    def intents(self, shard: int, minute: int, since: int = 0) -> AsyncIterator[list[Intent]]:
+        """A bucket's rows that were sent at ``since`` or later, in the order of ``sent_at``, in
+        pages."""
+        ...
+
+    async def settle(self, intents: Sequence[Intent]) -> list[RatingChanged]:
+        """See to it that these are no longer half done, and tell what the store holds of their
+        pairs now.
+
+        Where a pair is older than its intent, the rating is written with the intent's version, and
+        read back; where it is gone (erased), the event is a removal of that version.
+        """
+        ...
+
+    async def swept(self, shard: int, relay: str, minute: int) -> bool:
+        """Keep that all buckets up to this one are swept; whether the relay still holds the shard:
+        where not, nothing is kept."""
+        ...
+
+    def event(self, rating: Rating) -> RatingChanged:
+        """What leaves the store of a rating: its event, the user hidden."""
+        ...
+
+
 # ---- the event log -----------------------------------------------------------------------------
+
+
+class Topic(Protocol):
+    """``movie_rate_topic`` as its producer sees it."""
+
+    async def publish(self, events: Sequence[RatingChanged]) -> None:
+        """Have the log keep all of them, those of one pair in this order; returns when it does.
+
+        Raises ``StoreAway`` where it does not; some may be kept all the same, some twice.
+        """
+        ...
+
+
+class Position(NamedTuple):
+    """How far a consumer has come. ``mark``: by what the log knows the last record before it, ""
+    where it marks none; a log that has another one there is not the log that was folded."""
+
+    offset: int = 0
+    mark: str = ""
 
 
 class Poison(NamedTuple):
@@ -106,6 +195,7 @@ class Batch:
     """Consecutive records of one partition: those in (start, end]. Positions are the log's own.
 
     ``start`` None: the batch has no place in a log (a rebuild, a retry), and no position is kept.
+    ``mark``: the ``Position.mark`` of ``end``.
     """
 
     events: Sequence[RatingChanged]
@@ -113,6 +203,7 @@ class Batch:
     partition: int = 0
     start: int | None = None
     end: int = 0
+    mark: str = ""
 
 
 class EventLog(Protocol):
@@ -164,13 +255,13 @@ class TotalsStore(Protocol):
         """Apply a batch in one transaction; how many movies' totals changed.
 
         Deltas come from the locked rows alone (``model.fold``), poison goes to the dead letters,
-        the position becomes ``batch.end``. Raises ``PositionMoved`` where it is not
+        the position becomes that of ``batch.end``. Raises ``PositionMoved`` where it is not at
         ``batch.start``. An event of a movie that the catalogue lacks makes a stub.
         """
         ...
 
-    async def position(self, partition: int) -> int:
-        """The position behind the last record folded; 0 where none was."""
+    async def position(self, partition: int) -> Position:
+        """The position behind the last record folded; at 0 where none was."""
         ...
 
     async def totals(self, movie_ids: Sequence[str]) -> list[Totals]:

@@ -6,7 +6,7 @@ import pytest
 
 from marquee.errors import PositionMoved
 from marquee.model import REMOVED, Applied, Movie, RatingChanged, Totals
-from marquee.ports import Batch, Poison
+from marquee.ports import Batch, Poison, Position
 
 A, B = bytes(16), bytes(15) + b"\x01"
 
@@ -16,9 +16,9 @@ def store(stores):
     return stores.totals
 
 
-def batch(*events, start=None, end=0, partition=0, poison=()):
+def batch(*events, start=None, end=0, partition=0, poison=(), mark=""):
     changed = [RatingChanged(*event) for event in events]
-    return Batch(changed, poison, partition, start, end)
+    return Batch(changed, poison, partition, start, end, mark)
 
 
 def totals(*values):
@@ -65,12 +65,12 @@ class TestFold:
         assert await store.applied([("m", A)]) == {("m", A): Applied(2, 5)}
 
     async def test_the_position_becomes_the_end(self, store):
-        assert await store.position(0) == 0
-        await store.fold(batch(("m", A, 1, 5), start=0, end=4))
-        assert await store.position(0) == 4
-        assert await store.position(1) == 0
+        assert await store.position(0) == Position()
+        await store.fold(batch(("m", A, 1, 5), start=0, end=4, mark="the fourth"))
+        assert await store.position(0) == Position(4, "the fourth")
+        assert await store.position(1) == Position()
         await store.fold(batch(start=4, end=9))
-        assert await store.position(0) == 9
+        assert await store.position(0) == Position(9)
 
     @pytest.mark.parametrize("start", [0, 3, 5, 100])
     async def test_elsewhere_it_moved_and_nothing_is_done(self, store, start):
@@ -79,7 +79,7 @@ class TestFold:
         with pytest.raises(PositionMoved) as moved:
             await store.fold(late)
         assert moved.value.position == 4
-        assert await store.position(0) == 4
+        assert (await store.position(0)).offset == 4
         assert await totals_of(store) == totals()
         assert await store.applied([("m", A)]) == {}
         assert await store.count_dead_letters() == 0
@@ -93,14 +93,14 @@ class TestFold:
     async def test_a_batch_without_a_place_keeps_no_position(self, store):
         await store.fold(batch(start=0, end=4))
         await store.fold(batch(("m", A, 1, 5)))
-        assert await store.position(0) == 4
+        assert (await store.position(0)).offset == 4
 
     async def test_an_event_that_no_store_may_apply_stops_all_of_its_batch(self, store):
         for event in (("m", A, 1, 0), ("m", A, 1, 22), ("m", A, 0, 5), ("m", A, 2**63, 5)):
             with pytest.raises(ValueError, match="no rating"):
                 await store.fold(batch(("n", A, 1, 5), event, start=0, end=2))
         assert await store.totals(["m", "n"]) == [totals(), totals()]
-        assert await store.position(0) == 0
+        assert await store.position(0) == Position()
 
     async def test_of_a_movie_that_the_catalogue_lacks(self, stores):
         await stores.totals.fold(batch(("m", A, 1, 5)))

@@ -37,7 +37,7 @@ from marquee.model import (
     rater_of,
     slot_of,
 )
-from marquee.ports import Batch, Clue, Correction, DeadLetter, Merged, Poison
+from marquee.ports import Batch, Clue, Correction, DeadLetter, Merged, Poison, Position
 
 PAGE = 100
 DEFAULT = Prior()
@@ -308,6 +308,7 @@ class MovieDisk:
     applied: dict[Pair, Applied] = field(default_factory=dict)
     totals: dict[str, Totals] = field(default_factory=dict)
     positions: dict[int, int] = field(default_factory=dict)
+    marks: dict[int, str] = field(default_factory=dict)
     dead_letters: dict[int, DeadLetter] = field(default_factory=dict)
     died: int = 0
     ten: Chart | None = None
@@ -321,6 +322,7 @@ class MovieDisk:
             applied=dict(self.applied),
             totals=dict(self.totals),
             positions=dict(self.positions),
+            marks=dict(self.marks),
             dead_letters=dict(self.dead_letters),
         )
 
@@ -356,8 +358,9 @@ class MemoryTotals:
         return self._fold(batch)
 
     @between_points
-    def position(self, partition: int) -> int:
-        return self._disk.positions.get(partition, 0)
+    def position(self, partition: int) -> Position:
+        disk = self._disk
+        return Position(disk.positions.get(partition, 0), disk.marks.get(partition, ""))
 
     @between_points
     def totals(self, movie_ids: Sequence[str]) -> list[Totals]:
@@ -437,6 +440,7 @@ class MemoryTotals:
             disk.dead_letters[disk.died] = DeadLetter(disk.died, raw, error, self._now())
         if batch.start is not None:
             disk.positions[batch.partition] = batch.end
+            disk.marks[batch.partition] = batch.mark
         return len(deltas)
 
     def _check(self, batch: Batch) -> None:

@@ -22,6 +22,7 @@ from typing import Any, TypeVar
 
 from ...errors import MarqueeError, StoreAway, Unusable
 from ...model import Prior, rate_tenths
+from ...ports import Position
 
 APPLICATION_ID = 0x4D525145  # "MRQE", in the file's header
 LARGEST_GROUP = 1000
@@ -405,9 +406,9 @@ def unusable(path: Path, error: sqlite3.Error) -> Unusable:
     return Unusable(f"{path} can't be used: {error}.")
 
 
-def read_position(connection: sqlite3.Connection, partition: int) -> int:
-    """Where the consumer of a partition stands; 0 at its beginning."""
+def read_position(connection: sqlite3.Connection, partition: int) -> Position:
+    """Where the consumer of a partition stands; at 0 at its beginning."""
     row = connection.execute(
-        "SELECT position FROM position WHERE partition = ?", (partition,)
+        "SELECT position, mark FROM position WHERE partition = ?", (partition,)
     ).fetchone()
-    return row[0] if row else 0
+    return Position(*row) if row else Position()

@@ -51,7 +51,7 @@ class SqliteOutbox:
     async def behind(self) -> int:
         def job(connection: sqlite3.Connection) -> int:
             row = connection.execute("SELECT max(id) FROM outbox").fetchone()
-            return max(0, (row[0] or 0) - read_position(connection, 0))
+            return max(0, (row[0] or 0) - read_position(connection, 0).offset)
 
         return await self._database.read(job)
 
@@ -61,7 +61,7 @@ class SqliteOutbox:
         return batch
 
     def _next(self, connection: sqlite3.Connection, limit: int) -> Batch | None:
-        start = read_position(connection, 0) if self._at is None else self._at
+        start = read_position(connection, 0).offset if self._at is None else self._at
         rows = connection.execute(
             "SELECT id, CAST(movie_id AS BLOB), rater, version, value FROM outbox WHERE id > ? "
             "ORDER BY id LIMIT ?",

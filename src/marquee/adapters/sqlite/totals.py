@@ -21,7 +21,7 @@ from ...model import (
     latest,
     rate_tenths,
 )
-from ...ports import Batch, Correction, DeadLetter
+from ...ports import Batch, Correction, DeadLetter, Position
 from .database import PAGE, Database, now_us, read_position, read_prior
 
 APPLIED = "SELECT version, value FROM applied WHERE movie_id = ? AND rater = ?"
@@ -46,7 +46,7 @@ class SqliteTotals:
     async def fold(self, batch: Batch) -> int:
         return await self._database.write(lambda connection: fold_batch(connection, batch))
 
-    async def position(self, partition: int) -> int:
+    async def position(self, partition: int) -> Position:
         return await self._database.read(lambda connection: read_position(connection, partition))
 
     async def totals(self, movie_ids: Sequence[str]) -> list[Totals]:
@@ -122,10 +122,11 @@ class SqliteTotals:
 def fold_batch(connection: sqlite3.Connection, batch: Batch) -> int:
     if batch.start is not None:
         position = read_position(connection, batch.partition)
-        if position != batch.start:
-            raise PositionMoved(position)
+        if position.offset != batch.start:
+            raise PositionMoved(position.offset)
         connection.execute(
-            "INSERT OR REPLACE INTO position VALUES (?, ?)", (batch.partition, batch.end)
+            "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
+            (batch.partition, batch.end, batch.mark),
         )
     if batch.poison:
         connection.executemany(
