@@ -3,11 +3,12 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz chaos bench lint format docs lock clean runtime distributed dev
+.PHONY: help serve test fuzz chaos bench lint format docs lock clean runtime distributed dev \
+	engine engine-env engine-stop
 
 help: ## show this
-	@sed -n 's/^\([a-z]*\):.*## /\1	/p' Makefile | while IFS='	' read -r name what; do \
-		printf '  make %-8s %s\n' "$$name" "$$what"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r name what; do \
+		printf '  make %-11s %s\n' "$$name" "$$what"; done
 
 serve: runtime ## serve Marquee on http://127.0.0.1:8080
 	.venv/bin/marquee serve $(ARGS)
@@ -23,6 +24,15 @@ chaos: dev ## kill, freeze and damage real servers, for a hundred rounds
 
 bench: dev ## measure the speed and print its ratios
 	$(python) -m benchmarks $(ARGS)
+
+engine: ## start the servers to grow into, on this machine (ARGS=small for one of each)
+	python3 -m engine start $(ARGS)
+
+engine-env: ## print the settings that lead to them
+	@python3 -m engine env $(ARGS)
+
+engine-stop: ## stop those that were started
+	python3 -m engine stop $(ARGS)
 
 lint: dev ## check style, types, the direction of imports and the docs
 	$(python) -m ruff check

@@ -37,8 +37,8 @@ def broken_links(page: Path) -> Iterator[str]:
 
 def missing_targets(page: Path) -> Iterator[str]:
     """Commands `make …` that the page tells of and the Makefile does not know."""
-    known = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
-    told = set(re.findall(r"`make ([a-z]+)", page.read_text("utf-8")))
+    known = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text("utf-8"), re.MULTILINE))
+    told = set(re.findall(r"`make ([a-z-]+)", page.read_text("utf-8")))
     yield from (f"there is no `make {target}`" for target in sorted(told - known))
 
 
