@@ -1,18 +1,14 @@
 """The command line: ``python3 -m engine start [small | PART …] | env | stop | status | fetch``."""
 
 import argparse
-import os
 import shlex
 import sys
-from pathlib import Path
 
-from .engine import PARTS, SETS, Engine, parts_named
+from .engine import PARTS, SETS, Engine, default_engine, parts_named
 from .errors import EngineError
 
-ROOT = Path(__file__).resolve().parent.parent
-
 EPILOG = f"""
-sets: {", ".join(SETS)}; parts: {", ".join(PARTS)}.
+PART: {", ".join(SETS)} (a set of several), {", ".join(PARTS)}.
 MARQUEE_TEST_ENGINE names another folder than .engine, MARQUEE_TEST_ENGINE_CACHE another one for
 the jars than its cache/.
 """
@@ -20,29 +16,29 @@ the jars than its cache/.
 
 def main() -> None:
     arguments = parser().parse_args()
-    engine = default_engine()
     try:
-        globals()[arguments.command](engine, parts_named(arguments.names))
+        globals()[arguments.command](default_engine(), parts_named(arguments.names))
     except EngineError as error:
-        print(f"engine: {error}", file=sys.stderr)
-        sys.exit(1)
-
-
-def default_engine() -> Engine:
-    cache = os.environ.get("MARQUEE_TEST_ENGINE_CACHE")
-    folder = os.environ.get("MARQUEE_TEST_ENGINE") or ROOT / ".engine"
-    return Engine(Path(folder), Path(cache) if cache else None)
+        sys.exit(f"engine: {error}")
 
 
 def parser() -> argparse.ArgumentParser:
     commands = argparse.ArgumentParser(prog="engine", description=__doc__, epilog=EPILOG)
     commands.add_argument("command", choices=["start", "env", "stop", "status", "fetch"])
-    commands.add_argument("names", nargs="*", metavar="SET or PART")
+    commands.add_argument("names", nargs="*", type=known, metavar="PART")
     return commands
 
 
+def known(name: str) -> str:
+    if name in SETS or name in PARTS:
+        return name
+    raise argparse.ArgumentTypeError(f"there is no {name!r}")
+
+
 def start(engine: Engine, names: list[str]) -> None:
-    engine.start(names or SETS["full"])
+    names = names or SETS["full"]
+    engine.start(names)
+    engine.keep(names)
 
 
 def fetch(engine: Engine, names: list[str]) -> None:
@@ -62,10 +58,10 @@ def env(engine: Engine, names: list[str]) -> None:
 
 
 def status(engine: Engine, names: list[str]) -> None:
-    servers = [each for name in names or PARTS for each in engine.parts[name].servers]
-    for name, server in {each.name: each for each in servers}.items():
-        if server.wanted:
-            print(f"{name:20} {server.pid or 'dead'}")
+    for name in names or PARTS:
+        for server in engine.parts[name].servers:
+            if server.wanted:
+                print(f"{server.name:20} {server.pid or 'dead'}")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """All parts in one folder: started, stopped, and named to whoever wants to use them."""
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -18,6 +19,8 @@ from .postgres import Postgres, PostgresReplicated
 from .rabbitmq import RabbitMq
 from .redis import Redis, RedisCluster
 from .server import Server
+
+ROOT = Path(__file__).resolve().parent.parent
 
 # The slowest to start come first.
 PARTS: dict[str, type[Part]] = {
@@ -38,13 +41,8 @@ SETS = {
 
 
 def parts_named(names: Iterable[str]) -> list[str]:
-    """Sets and parts as parts. Raises ``EngineError``."""
-    wanted: set[str] = set()
-    for name in names:
-        if name not in SETS and name not in PARTS:
-            known = ", ".join([*SETS, *PARTS])
-            raise EngineError(f"there is no {name!r}: choose from {known}")
-        wanted.update(SETS.get(name, [name]))
+    """Sets and parts as parts."""
+    wanted = {part for name in names for part in SETS.get(name, [name])}
     return [name for name in PARTS if name in wanted]
 
 
@@ -53,12 +51,12 @@ class Engine:
 
     def __init__(self, folder: Path, cache: Path | None = None) -> None:
         self.folder = folder.absolute()
-        self._cache = (cache or self.folder / "cache").absolute()
+        self.cache = (cache or self.folder / "cache").absolute()
         self._ports = Ports(self.folder / "ports.json")
 
     @cached_property
     def parts(self) -> dict[str, Part]:
-        return {name: part(self.folder, self._cache, self._ports) for name, part in PARTS.items()}
+        return {name: part(self.folder, self.cache, self._ports) for name, part in PARTS.items()}
 
     def server(self, name: str) -> Server:
         """By its name, as its folder is called."""
@@ -72,6 +70,15 @@ class Engine:
     def wanted(self) -> list[str]:
         """The parts that were started, and not stopped since."""
         return [name for name, part in self.parts.items() if part.wanted]
+
+    def borrowed(self, name: str) -> Path:
+        """There while a part runs for tests alone, which stop it when the last of them is done."""
+        return self.folder / "borrowed" / name
+
+    def keep(self, names: Iterable[str]) -> None:
+        """Let these run on whatever tests do: somebody asked for them."""
+        for name in names:
+            self.borrowed(name).unlink(missing_ok=True)
 
     def fetch(self, names: Sequence[str]) -> None:
         """Install and fetch what these parts are made of. Raises ``EngineError``."""
@@ -132,6 +139,13 @@ class Engine:
         for server in part.servers:
             if server.name not in living:
                 say(f"{server.name} answers, pid {server.pid}, {monotonic() - begun:.1f} s")
+
+
+def default_engine() -> Engine:
+    """The one of this checkout, or of the folder that MARQUEE_TEST_ENGINE names."""
+    folder = os.environ.get("MARQUEE_TEST_ENGINE") or ROOT / ".engine"
+    cache = os.environ.get("MARQUEE_TEST_ENGINE_CACHE")
+    return Engine(Path(folder), Path(cache) if cache else None)
 
 
 def missing(part: Part) -> list[str]:

@@ -43,6 +43,10 @@ class Part:
             list(pool.map(Server.stop, servers))
 
     @property
+    def lives(self) -> bool:
+        return all(server.pid for server in self.servers)
+
+    @property
     def wanted(self) -> bool:
         """Whether all of it was started, and not stopped since."""
         return all(server.wanted for server in self.servers)

@@ -44,6 +44,7 @@ GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO {USER};
 CREATE DATABASE {DATABASE} OWNER {USER};
 """
 
+ENVIRONMENT = os.environ | {"PGPASSWORD": PASSWORD, "PGCONNECT_TIMEOUT": "3", "LC_ALL": "C.UTF-8"}
 RUN_SECONDS = 120
 
 
@@ -87,7 +88,7 @@ def run(folder: Path, words: Sequence[str], given: str = "") -> None:
             words,
             check=False,
             cwd=folder,
-            env=os.environ | {"PGPASSWORD": PASSWORD, "LC_ALL": "C.UTF-8"},
+            env=ENVIRONMENT,
             input=given.encode(),
             stdout=log,
             stderr=log,
@@ -132,12 +133,25 @@ class Database(Server):
         options = [f"-c{name}={value}" for name, value in settings.items()]
         return as_owner("postgres", "-D", str(self.data), *options)
 
+    @property
+    def by_admin(self) -> tuple[str, ...]:
+        """How PostgreSQL's programs connect as the superuser."""
+        return ("-h", "127.0.0.1", "-p", str(self.port), "-U", ADMIN)
+
     def answers(self) -> bool:
-        return run_quietly(as_owner("pg_isready", "-q", "-h127.0.0.1", f"-p{self.port}"))
+        return self.query("SELECT 1") == "1"
 
-
-def run_quietly(words: Sequence[str]) -> bool:
-    return subprocess.run(words, check=False, timeout=RUN_SECONDS).returncode == 0
+    def query(self, sql: str) -> str:
+        """The one value that a query gives; "" where it fails."""
+        done = subprocess.run(
+            as_owner("psql", *self.by_admin, "-d", "postgres", "-qXAtc", sql),
+            check=False,
+            env=ENVIRONMENT,
+            capture_output=True,
+            text=True,
+            timeout=RUN_SECONDS,
+        )
+        return done.stdout.strip()
 
 
 class Primary(Database):
@@ -152,9 +166,30 @@ class Primary(Database):
         super().start()
         done = self.folder / "set-up"
         if not done.exists():
-            psql = as_owner("psql", "-qXv", "ON_ERROR_STOP=1", "-h127.0.0.1", f"-p{self.port}")
-            run(self.folder, [*psql, "-U", ADMIN, "postgres"], SET_UP)
+            options = "-qX", "-v", "ON_ERROR_STOP=1", "-d", "postgres"
+            run(self.folder, as_owner("psql", *self.by_admin, *options), SET_UP)
             done.touch()
+
+    def back_up(self) -> None:
+        """Take a base backup while it runs, in place of the last one."""
+        shutil.rmtree(self.backup, ignore_errors=True)
+        base_backup(self.folder, self, self.backup)
+
+    def restore(self) -> None:
+        """End it, and start it again from the backup."""
+        self.kill()
+        shutil.rmtree(self.data)
+        run(self.folder, ["cp", "-a", str(self.backup), str(self.data)])
+        self.start()
+
+    @property
+    def backup(self) -> Path:
+        return self.folder / "backup"
+
+
+def base_backup(folder: Path, primary: Primary, to: Path, *options: str) -> None:
+    options = ("-D", str(to), "--checkpoint=fast", "--no-sync", *options)
+    run(folder, as_owner("pg_basebackup", *primary.by_admin, *options))
 
 
 class Replica(Database):
@@ -166,11 +201,19 @@ class Replica(Database):
 
     def make(self, data: Path) -> None:
         slot = self.name.replace("-", "_")
-        words = ["-D", str(data), "-h127.0.0.1", f"-p{self.primary.port}", "-U", ADMIN]
-        words += ["--write-recovery-conf", "--create-slot", f"--slot={slot}", "--checkpoint=fast"]
-        run(self.folder, as_owner("pg_basebackup", *words, "--no-sync"))
+        options = "--write-recovery-conf", "--create-slot", f"--slot={slot}"
+        base_backup(self.folder, self.primary, data, *options)
+
+    def follows(self) -> bool:
+        """Whether it takes what its primary writes."""
+        return self.query("SELECT status FROM pg_stat_wal_receiver") == "streaming"
+
+    def promote(self) -> None:
+        """Make it a primary itself, and wait until it is one."""
+        run(self.folder, as_owner("pg_ctl", "promote", "-D", str(self.data)))
 
 
+ASTRAY = "does not follow its primary; engine stop it, remove its folder, and start it anew"
 NEEDS = {"postgresql": lambda: program("postgres")}
 
 
@@ -179,10 +222,11 @@ class Postgres(Part):
 
     needs = NEEDS
 
+    names: tuple[str, ...] = ("postgres-1", "postgres-2")
+
     @cached_property
     def primaries(self) -> list[Primary]:
-        names = ("postgres-1", "postgres-2")
-        return [Primary(self.folder / name, self.ports[name]) for name in names]
+        return [Primary(self.folder / name, self.ports[name]) for name in self.names]
 
     @property
     def servers(self) -> Sequence[Database]:
@@ -200,11 +244,13 @@ class Postgres(Part):
 
 
 class PostgresReplicated(Postgres):
-    """``postgres-replicated``: the same two shards, and a replica of each."""
+    """``postgres-replicated``: two shards, and a replica of each."""
+
+    names = ("postgres-1-primary", "postgres-2-primary")
 
     @cached_property
     def replicas(self) -> list[Replica]:
-        names = [f"{primary.name}-replica" for primary in self.primaries]
+        names = [name.replace("primary", "replica") for name in self.names]
         return [
             Replica(self.folder / name, self.ports[name], primary)
             for name, primary in zip(names, self.primaries, strict=True)
@@ -213,6 +259,11 @@ class PostgresReplicated(Postgres):
     @property
     def servers(self) -> Sequence[Database]:
         return [*self.primaries, *self.replicas]
+
+    def start(self) -> None:
+        super().start()
+        for replica in self.replicas:
+            replica.wait_until(replica.follows, ASTRAY)
 
     def variables(self) -> dict[str, str]:
         urls = " ".join(replica.url() for replica in self.replicas)

@@ -4,6 +4,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,8 @@ class Server:
                 stderr=log,
                 start_new_session=True,
             )
+        # Buried when it ends, as long as we live ourselves.
+        threading.Thread(target=process.wait, daemon=True).start()
         found = processes.look_up(process.pid)
         (self.folder / "began").write_text(found.began if found else "")
         (self.folder / "pid").write_text(f"{process.pid}\n")

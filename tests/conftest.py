@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests import data
+from tests.support import engine
 
 # A busy machine is no failure; pytest-timeout stops what really hangs.
 settings.register_profile("marquee", deadline=None)
@@ -23,6 +24,17 @@ def pytest_report_header() -> str:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if not data.is_real():
         terminalreporter.write_line(data.LOUDLY, red=True, bold=True)
+    for reason in engine.complaints(terminalreporter.getreports("skipped")):
+        terminalreporter.write_line(reason, red=True, bold=True)
+
+
+def pytest_sessionfinish() -> None:
+    engine.release()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if not hasattr(config, "workerinput"):  # the last of several processes of one session
+        engine.stop_unused()
 
 
 @pytest.fixture(scope="session")
