@@ -12,14 +12,8 @@ from .errors import PositionMoved, StoreAway
 from .events import encode
 from .ports import Batch, EventLog, Notices, Poison, TotalsStore
 
-BATCH = 1000
-"""Events in one fold: enough to share a commit, few enough not to hold up the ratings beside it."""
-
-BACKLOG = 10 * BATCH
-"""The same, where nobody waits: the more events share a movie, the less there is to write."""
-
-GATHER = 0.05
-"""Seconds in which events gather after a fold that took all there were."""
+BATCH = 10_000
+"""Events in one fold, at most: the more of them share a movie, the less there is to write."""
 
 log = logging.getLogger(__name__)
 
@@ -56,15 +50,14 @@ class Aggregator:
         """Fold what is in the log by now; what comes meanwhile may wait."""
         left = await self._events.behind()
         while left > 0:
-            left -= await self.step(BACKLOG)
+            left -= await self.step()
             left = min(left, await self._events.behind())  # another one may fold them, too
 
     async def run(self) -> None:
-        """Fold for ever; while a store is away, try again every second."""
+        """Fold for ever, as the log delivers; while a store is away, try again every second."""
         while True:
             try:
-                if await self.step() < BATCH:
-                    await asyncio.sleep(GATHER)
+                await self.step()
             except StoreAway as away:
                 log.warning("aggregation waits for a store: %s", away)
                 await asyncio.sleep(1)

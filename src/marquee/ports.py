@@ -212,6 +212,8 @@ class EventLog(Protocol):
     async def poll(self, limit: int) -> Batch | None:
         """The next records of one partition, at most ``limit``; None after a while without any.
 
+        Lets records gather for a moment: the more there are, the less a fold costs of each.
+
         Begins at the position that the totals hold, and goes on behind what it gave last; where
         that gave nothing, it begins again: the totals may have been restored meanwhile.
         """

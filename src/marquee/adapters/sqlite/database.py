@@ -12,7 +12,7 @@ import sqlite3
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from importlib import resources
@@ -26,6 +26,7 @@ from ...ports import Position
 
 APPLICATION_ID = 0x4D525145  # "MRQE", in the file's header
 LARGEST_GROUP = 1000
+LARGEST_SLICE = 128
 BUSY_SECONDS = 5.0
 CALL_SECONDS = 10.0
 PAGE = 1000
@@ -266,10 +267,29 @@ def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA journal_size_limit = 67108864")
     connection.execute("PRAGMA wal_autocheckpoint = 4000")
+    connection.execute("PRAGMA temp_store = MEMORY")
     connection.execute(f"PRAGMA cache_size = {-2000 if read_only else -8000}")
     if read_only:
         connection.execute("PRAGMA query_only = ON")
     return connection
+
+
+def slices(rows: Sequence[T]) -> Iterator[Sequence[T]]:
+    """All rows, in slices of a few sizes: a statement for each size is prepared once, and has much
+    less to do for each of its rows than one for a single row."""
+    at, size = 0, LARGEST_SLICE
+    while at < len(rows):
+        if size <= len(rows) - at:
+            yield rows[at : at + size]
+            at += size
+        else:
+            size //= 2
+
+
+def marks(rows: Sequence[Sequence[Any]]) -> str:
+    """The placeholders of so many rows, for ``VALUES``."""
+    row = f"({', '.join('?' * len(rows[0]))})"
+    return ", ".join([row] * len(rows))
 
 
 # ---- the schema --------------------------------------------------------------------------------

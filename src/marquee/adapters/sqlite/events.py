@@ -5,6 +5,7 @@ A single writer commits ids in their order, so that a reader behind one id has s
 
 import asyncio
 import sqlite3
+import time
 from contextlib import suppress
 
 from ...events import encode, fault
@@ -15,8 +16,18 @@ from .database import Database, read_position
 PRUNE_EVERY = 5000
 """Folded rows that may stand in the outbox: pruning them one by one would cost a commit each."""
 
+GATHER = 0.1
+"""Seconds in which events gather after a batch that took all there were. Each fold holds up the
+ratings beside it, and costs the less for each event the more there are: a fold of all that come in
+so long is small enough for the one and large enough for the other."""
+
 LOOK_EVERY = 0.2
 """Seconds after which a reader looks by itself: another process may have written."""
+
+
+NEXT = """
+    SELECT CAST(movie_id AS BLOB), rater, version, value, id FROM outbox
+    WHERE id > ? ORDER BY id LIMIT ?"""
 
 
 class SqliteOutbox:
@@ -24,10 +35,12 @@ class SqliteOutbox:
         self._database = database
         self._at: int | None = None
         self._pruned = 0
+        self._next_look = 0.0
         self._written = asyncio.Event()
         database.on_commit(lambda _: self._written.set())
 
     async def poll(self, limit: int) -> Batch | None:
+        await asyncio.sleep(self._next_look - time.monotonic())
         self._written.clear()
         batch = await self._look(limit)
         if batch is None:
@@ -35,6 +48,8 @@ class SqliteOutbox:
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._written.wait()
                 batch = await self._look(limit)
+        if batch is not None and len(batch.events) + len(batch.poison) < limit:
+            self._next_look = time.monotonic() + GATHER
         return batch
 
     def seek(self, partition: int, position: int) -> None:
@@ -62,18 +77,14 @@ class SqliteOutbox:
 
     def _next(self, connection: sqlite3.Connection, limit: int) -> Batch | None:
         start = read_position(connection, 0).offset if self._at is None else self._at
-        rows = connection.execute(
-            "SELECT id, CAST(movie_id AS BLOB), rater, version, value FROM outbox WHERE id > ? "
-            "ORDER BY id LIMIT ?",
-            (start, limit),
-        ).fetchall()
+        rows = connection.execute(NEXT, (start, limit)).fetchall()
         if not rows:
             return None
         events, poison = [], []
-        for _, movie_id, *row in rows:  # poison may also be no UTF-8
+        for movie_id, *row, _ in rows:  # poison may also be no UTF-8
             event = RatingChanged(movie_id.decode(errors="replace"), *row)
             if (error := fault(event)) is None:
                 events.append(event)
             else:
                 poison.append(Poison(encode(event), error))
-        return Batch(events, poison, start=start, end=rows[-1][0])
+        return Batch(events, poison, start=start, end=rows[-1][-1])

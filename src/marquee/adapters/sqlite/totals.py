@@ -1,8 +1,10 @@
 """What was applied of each pair, each movie's totals, and the consumer's position beside them."""
 
 import sqlite3
+from collections import defaultdict
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import Any
 
 import msgspec
@@ -15,19 +17,39 @@ from ...model import (
     Delta,
     Pair,
     Prior,
+    RatingChanged,
     Totals,
     deltas,
-    fold,
-    latest,
     rate_tenths,
 )
 from ...ports import Batch, Correction, DeadLetter, Position
-from .database import PAGE, Database, now_us, read_position, read_prior
+from .database import PAGE, Database, marks, now_us, read_position, read_prior, slices
 
 APPLIED = "SELECT version, value FROM applied WHERE movie_id = ? AND rater = ?"
 APPLY = """
     INSERT INTO applied (version, value, movie_id, rater) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value"""
+# A batch is folded by a few statements over all of it, in which other threads have their turn.
+# They say what ``model.latest`` and ``model.fold`` say, and cost half as much.
+BATCH = """
+    CREATE TEMP TABLE IF NOT EXISTS batch (
+        movie_id TEXT, rater BLOB, version INTEGER CHECK (version > 0),
+        value INTEGER CHECK (value BETWEEN 1 AND 21), PRIMARY KEY (movie_id, rater)
+    ) WITHOUT ROWID"""
+GATHER = """
+    INSERT INTO temp.batch VALUES {} ON CONFLICT DO UPDATE
+    SET version = excluded.version, value = excluded.value
+    WHERE (excluded.version, excluded.value) > (version, value)"""
+STEPS = f"""
+    SELECT b.movie_id, coalesce(a.value, {REMOVED}) AS before, b.value, count(*)
+    FROM temp.batch AS b LEFT JOIN applied AS a USING (movie_id, rater)
+    WHERE before <> b.value AND (a.version IS NULL OR (b.version, b.value) > (a.version, a.value))
+    GROUP BY b.movie_id, before, b.value"""
+COUNTED = "SELECT id, distribution FROM movie WHERE id IN (SELECT movie_id FROM temp.batch)"
+APPLY_BATCH = """
+    INSERT INTO applied SELECT movie_id, rater, version, value FROM temp.batch WHERE true
+    ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value
+    WHERE (excluded.version, excluded.value) > (applied.version, applied.value)"""
 COUNTS = "SELECT distribution FROM movie WHERE id = ?"
 KEPT = "SELECT id, distribution, number, total, rate, mean FROM movie"
 COUNT = """
@@ -133,10 +155,36 @@ def fold_batch(connection: sqlite3.Connection, batch: Batch) -> int:
             "INSERT INTO dead_letter (raw, error, died_at) VALUES (?, ?, ?)",
             [(*poison, now_us()) for poison in batch.poison],
         )
-    changes = latest(batch.events)
-    newer, changed = fold(read_applied(connection, changes), changes)
-    apply(connection, newer, changed)
+    gather(connection, batch.events)
+    changed = steps(connection)
+    counted = dict(connection.execute(COUNTED).fetchall())
+    connection.execute(APPLY_BATCH)
+    connection.execute("DELETE FROM temp.batch")
+    write_totals(
+        connection,
+        [(id, decode_totals(counted.get(id)).plus(delta)) for id, delta in changed.items()],
+    )
     return len(changed)
+
+
+def gather(connection: sqlite3.Connection, events: Sequence[RatingChanged]) -> None:
+    """One change of each pair, the newest. Raises ``ValueError`` as ``model.latest`` does."""
+    connection.execute(BATCH)
+    try:
+        for some in slices(events):
+            connection.execute(GATHER.format(marks(some)), list(chain.from_iterable(some)))
+    except (sqlite3.IntegrityError, OverflowError) as error:
+        raise ValueError(f"no rating has such a value or version: {error}") from error
+
+
+def steps(connection: sqlite3.Connection) -> dict[str, Delta]:
+    """How each movie's distribution changes by what was gathered."""
+    found: defaultdict[str, Delta] = defaultdict(lambda: [0] * REMOVED)  # the last counts nothing
+    for movie_id, before, after, number in connection.execute(STEPS):
+        delta = found[movie_id]
+        delta[before - 1] -= number
+        delta[after - 1] += number
+    return found
 
 
 def apply(
@@ -164,7 +212,12 @@ def rows_of(connection: sqlite3.Connection, query: str, values: Pair) -> list[tu
 
 def read_totals(connection: sqlite3.Connection, movie_id: str) -> Totals:
     row = connection.execute(COUNTS, (movie_id,)).fetchone()
-    return Totals(decode_counts(row[0])) if row else Totals()
+    return decode_totals(row[0] if row else None)
+
+
+def decode_totals(distribution: str | None) -> Totals:
+    """From a movie's row; of a movie that has none: none counted."""
+    return Totals(decode_counts(distribution)) if distribution else Totals()
 
 
 def write_totals(connection: sqlite3.Connection, movies: Sequence[tuple[str, Totals]]) -> None:
