@@ -54,11 +54,11 @@ class Answer(msgspec.Struct, frozen=True):
 class Call:
     """What a handler sees of a request: everything is decoded and checked."""
 
-    __slots__ = ("body", "caller", "headers", "path", "query")
+    __slots__ = ("_headers", "body", "caller", "path", "query")
 
-    def __init__(self, path: Mapping[str, str], headers: list[Header]) -> None:
+    def __init__(self, path: Mapping[str, str], headers: Iterable[Header]) -> None:
         self.path = path
-        self.headers = headers
+        self._headers = joined(headers)
         self.caller: Caller = NOBODY
         self.query: Any = None
         self.body: Any = None
@@ -73,8 +73,15 @@ class Call:
 
     def header(self, name: bytes) -> str | None:
         """A header's value; of several, all of them, joined with commas. ``name`` in lower case."""
-        found = [value for key, value in self.headers if key == name]
-        return b",".join(found).decode("latin-1") if found else None
+        found = self._headers.get(name)
+        return None if found is None else found.decode("latin-1")
+
+
+def joined(headers: Iterable[Header]) -> dict[bytes, bytes]:
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found[name] = found[name] + b"," + value if name in found else value
+    return found
 
 
 NOBODY = Caller("", frozenset())
@@ -274,6 +281,8 @@ async def respond(
 
 def read_query(raw: bytes, into: type) -> Any:
     """A query string as a struct. What is unknown, given twice or malformed is ``Invalid``."""
+    if not raw:
+        return convert({}, into)
     if HALF_ENCODED.search(raw):
         raise Invalid("The query is malformed.")
     try:
@@ -291,6 +300,10 @@ def read_query(raw: bytes, into: type) -> Any:
     for name, text in pairs:
         if has_control(text):
             raise Invalid("Control characters are in nothing that we have.", f"/{escape(name)}")
+    return convert(parameters, into)
+
+
+def convert(parameters: Mapping[str, str], into: type) -> Any:
     try:
         return msgspec.convert(parameters, into, strict=False)
     except msgspec.ValidationError as error:

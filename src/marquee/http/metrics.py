@@ -1,10 +1,17 @@
 """Figures in Prometheus form, each with the prefix ``marquee_``."""
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from itertools import accumulate
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
@@ -24,13 +31,7 @@ class Metrics:
     def __init__(self, gauges: Mapping[str, tuple[str, Figure]]) -> None:
         self.registry = CollectorRegistry()
         self.requests: defaultdict[Route, int] = defaultdict(int)
-        self._seconds = Histogram(
-            "marquee_request_seconds",
-            "Seconds from a request to its answer, by route; precomputed answers left out.",
-            ["method", "route"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
+        self._durations = Durations()
         self.groups = Histogram(
             "marquee_commit_group_size",
             "Writes that shared one commit.",
@@ -42,14 +43,11 @@ class Metrics:
         )
         self.registry.register(Gauges(gauges))
         self.registry.register(Requests(self.requests))
-        self._children: dict[tuple[str, str], Histogram] = {}
+        self.registry.register(self._durations)
 
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         self.requests[method, route, status] += 1
-        child = self._children.get((method, route))
-        if child is None:
-            child = self._children[method, route] = self._seconds.labels(method, route)
-        child.observe(seconds)
+        self._durations.observe(method, route, seconds)
 
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
         """All figures as text, and its media type."""
@@ -80,4 +78,30 @@ class Requests(Collector):
         )
         for (method, route, status), count in list(self._counts.items()):
             family.add_metric([method, route, str(status)], count)
+        yield family
+
+
+class Durations(Collector):
+    """Kept in plain lists, for the same reason."""
+
+    def __init__(self) -> None:
+        self._counts: defaultdict[tuple[str, str], list[int]] = defaultdict(
+            lambda: [0] * (len(SECONDS) + 1)
+        )
+        self._sums: defaultdict[tuple[str, str], float] = defaultdict(float)
+
+    def observe(self, method: str, route: str, seconds: float) -> None:
+        self._counts[method, route][bisect_left(SECONDS, seconds)] += 1
+        self._sums[method, route] += seconds
+
+    def collect(self) -> Iterable[Metric]:
+        family = HistogramMetricFamily(
+            "marquee_request_seconds",
+            "Seconds from a request to its answer, by route; precomputed answers left out.",
+            labels=["method", "route"],
+        )
+        bounds = [*map(str, map(float, SECONDS)), "+Inf"]
+        for labels, counts in list(self._counts.items()):
+            buckets = list(zip(bounds, accumulate(counts), strict=True))
+            family.add_metric(labels, buckets, self._sums[labels])
         yield family
