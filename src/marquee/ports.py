@@ -95,8 +95,9 @@ class RatingStore(Protocol):
 
 
 class Intent(NamedTuple):
-    """A row of the outbox, written before the rating that it tells of. ``sent_at``: when, by the
-    store's time; the rating may never have come to be, or be another one by now."""
+    """A row of the outbox, written before what it tells of: a rating, or the erasure of all that a
+    user has up to its version (``movie_id`` "", ``REMOVED``). ``sent_at``: when, by the store's
+    time; it may never have come to be, or be another one by now."""
 
     rating: Rating
     sent_at: int
@@ -114,7 +115,9 @@ class Outbox(Protocol):
     """The intents of a rating store, in buckets: one for each shard and minute of sending.
 
     A bucket is read as often as its reader likes; nothing is ever taken out, the store forgets it
-    after days. A row may show up late: long after its ``sent_at``.
+    after days. A row may show up late: long after its ``sent_at``. But a writer whose intent took
+    more than 30 s to be kept sends it anew before it does what the intent tells of: what was done
+    has an intent that a sweep, two minutes after its bucket closed, was sure to see.
     """
 
     async def shards(self) -> int:
@@ -126,7 +129,8 @@ class Outbox(Protocol):
         ...
 
     async def attend(self, relay: str, seconds: float) -> list[str]:
-        """Say that this relay lives, for so long; the names of all that do, in order."""
+        """Say that this relay lives, for so long (0: no more); the names of all that do, in
+        order."""
         ...
 
     async def lease(self, shard: int, relay: str, seconds: float) -> Lease | None:
@@ -147,13 +151,18 @@ class Outbox(Protocol):
         pairs now.
 
         Where a pair is older than its intent, the rating is written with the intent's version, and
-        read back; where it is gone (erased), the event is a removal of that version.
+        read back; where it is gone (erased), the event is a removal of that version. An erasure is
+        carried to its end, and tells a removal for each rating that it meets.
         """
         ...
 
     async def swept(self, shard: int, relay: str, minute: int) -> bool:
         """Keep that all buckets up to this one are swept; whether the relay still holds the shard:
         where not, nothing is kept."""
+        ...
+
+    async def swept_to(self) -> list[int]:
+        """Of each shard, in order, the last bucket that was swept, whoever holds it."""
         ...
 
     def event(self, rating: Rating) -> RatingChanged:
@@ -229,6 +238,11 @@ class EventLog(Protocol):
 
     async def behind(self) -> int:
         """How many records still wait to be folded."""
+        ...
+
+    async def ends(self) -> dict[int, int]:
+        """Where the log ends: by partition, the offset at which its consumer stands that has folded
+        all that is in it now."""
         ...
 
 

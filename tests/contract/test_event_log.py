@@ -114,6 +114,20 @@ async def test_behind_counts_what_waits_to_be_folded(stores, log):
     assert await log.behind() == 3
 
 
+async def test_the_ends_are_where_one_stands_that_has_folded_all(stores, log):
+    await send(stores, 5)
+    ends = await log.ends()
+    await send(stores, 1, first=5)
+    assert await log.ends() != ends
+    stands: dict[int, int] = {}
+    while any(stands.get(partition, 0) < end for partition, end in ends.items()):
+        batch = await log.poll(1)
+        await fold(stores, [batch])
+        stands[batch.partition] = (await stores.totals.position(batch.partition)).offset
+        assert stands[batch.partition] == batch.end
+    assert await log.behind() <= 1
+
+
 async def test_what_is_done_need_not_be_kept_and_what_is_not_is(stores, log):
     await send(stores, 5)
     batch = await log.poll(3)

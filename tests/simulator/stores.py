@@ -293,6 +293,11 @@ class MemoryLog:
             for partition, records in enumerate(self._log.partitions)
         )
 
+    @between_points
+    def ends(self) -> dict[int, int]:
+        self._feed()
+        return {n: len(records) for n, records in enumerate(self._log.partitions)}
+
 
 # ---- totals, catalogue and chart: one database -------------------------------------------------
 

@@ -64,11 +64,12 @@ class SqliteOutbox:
         self._pruned = batch.end
 
     async def behind(self) -> int:
-        def job(connection: sqlite3.Connection) -> int:
-            row = connection.execute("SELECT max(id) FROM outbox").fetchone()
-            return max(0, (row[0] or 0) - read_position(connection, 0).offset)
+        return await self._database.read(
+            lambda connection: max(0, last_id(connection) - read_position(connection, 0).offset)
+        )
 
-        return await self._database.read(job)
+    async def ends(self) -> dict[int, int]:
+        return {0: await self._database.read(last_id)}
 
     async def _look(self, limit: int) -> Batch | None:
         batch = await self._database.read(lambda connection: self._next(connection, limit))
@@ -88,3 +89,9 @@ class SqliteOutbox:
             else:
                 poison.append(Poison(encode(event), error))
         return Batch(events, poison, start=start, end=rows[-1][-1])
+
+
+def last_id(connection: sqlite3.Connection) -> int:
+    """Of what is not pruned; 0 where all is."""
+    (last,) = connection.execute("SELECT coalesce(max(id), 0) FROM outbox").fetchone()
+    return int(last)
