@@ -3,6 +3,7 @@
 The tour. A rating travels one way, and the files are read in that order:
 
 ``ratings``      takes a user's rating and has it kept by user, durably, its event beside it
+``relay``        brings the event from the store's outbox to the event log
 ``aggregation``  takes the events from the log and folds them into each movie's totals
 ``toprated``     draws the chart from the totals and keeps the ten in every reader's memory
 
