@@ -1,4 +1,5 @@
-"""The stores that the contracts are proven on. Add a class for each further one to ``BACKENDS``.
+"""The stores that the contracts are proven on. Add a class for each further one to ``BACKENDS``,
+with the suites that say something about it.
 
 A backend opens itself in a folder, empty, and closes; ``relay`` brings what was sent to its log.
 """
@@ -7,15 +8,19 @@ import itertools
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Self
+from typing import ClassVar, Self
 
-from marquee.adapters import sqlite
+from marquee.adapters import postgres, sqlite
 from marquee.model import Prior
 from marquee.ports import Catalogue, Charts, EventLog, RatingStore, TotalsStore
 from tests.simulator import stores as memory
+from tests.support import postgres as databases
 
 
 class Backend:
+    suites: ClassVar = {"catalogue", "charts", "event_log", "rating_store", "totals_store"}
+    """What is proven on it."""
+
     ratings: RatingStore
     events: EventLog
     totals: TotalsStore
@@ -60,4 +65,41 @@ class Memory(Backend):
         yield backend
 
 
-BACKENDS = [Sqlite, Memory]
+class Postgres(Memory):
+    """Movies on one shard; the rest, which is not PostgreSQL's, in memory."""
+
+    suites: ClassVar = {"catalogue", "charts", "totals_store"}
+    shards = 1
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path, prior: Prior | None = None) -> AsyncIterator[Self]:
+        async with super().open(folder, prior) as backend, databases_of(cls.shards, prior) as urls:
+            stores = postgres.Postgres(urls)
+            backend.totals = postgres.PostgresTotals(stores)
+            backend.catalogue = postgres.PostgresCatalogue(stores)
+            backend.charts = postgres.PostgresCharts(stores)
+            yield backend
+            await stores.close()
+
+
+class TwoShards(Postgres):
+    shards = 2
+
+
+@asynccontextmanager
+async def databases_of(shards: int, prior: Prior | None) -> AsyncIterator[list[str]]:
+    if prior is None:
+        yield databases.emptied(shards)
+    else:
+        with databases.databases(shards) as urls:
+            postgres.migrate(urls, databases.SLOTS, lambda _: prior)
+            yield urls
+
+
+BACKENDS = [Sqlite, Memory, Postgres, TwoShards]
+
+
+def proving(suite: str) -> list[type[Backend]]:
+    """The backends that a suite is run on."""
+    return [backend for backend in BACKENDS if suite in backend.suites]

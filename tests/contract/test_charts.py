@@ -4,7 +4,7 @@ import pytest
 
 from marquee.model import ChartQuery, Movie, Nomination, Prior, RatingChanged, rate_tenths
 from marquee.ports import Batch
-from tests.contract.backends import BACKENDS
+from tests.contract.backends import proving
 
 
 async def put(stores, id, values, **known):
@@ -129,7 +129,7 @@ async def test_by_mean(stores):
     assert await chart(stores, by_mean=True) == ["few", "many"]
 
 
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", proving("charts"))
 async def test_the_prior_is_the_stores_own(backend, tmp_path):
     async with backend.open(tmp_path, Prior(0, 650)) as stores:
         await put(stores, "few", [20])

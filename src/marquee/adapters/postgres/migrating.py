@@ -1,0 +1,378 @@
+"""The schema of the shards, from numbered files; what is agreed on; and how home reads the others.
+
+Everything here is done by commands, one at a time (an advisory lock at home), and looks first at
+what stands: it can be run again after it was cut short anywhere.
+"""
+
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from importlib import resources
+from typing import Any
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from ...errors import Unusable
+from ...model import Prior
+from .shards import AGREED, MAP, Priors, describe, dict_of, prior_of
+
+SLOTS = 16
+OLDEST = 15
+MIGRATING = 0x4D525146
+
+LOCK = "SELECT pg_advisory_lock(%s)"
+EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
+EMPTY = "SELECT NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema::regnamespace)"
+ENCODING = "SHOW server_encoding"
+VERSION = "SELECT coalesce(max(number), 0) FROM schema_version"
+KEEP_VERSIONS = "CREATE TABLE schema_version (number integer NOT NULL, at timestamptz NOT NULL)"
+KEEP_VERSION = "INSERT INTO schema_version VALUES (%s, now())"
+
+KEEP = """
+    INSERT INTO agreed VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
+PLACE = "INSERT INTO slot_map (slot, shard, epoch) VALUES (%s, %s, %s)"
+HELD = "SELECT no FROM slot ORDER BY no"
+TAKE = "SELECT make_slot(%(no)s), attach_slot(%(no)s)"
+HOLD = "INSERT INTO slot (no, epoch) VALUES (%s, %s)"
+
+RATE = """
+    CREATE OR REPLACE FUNCTION rate_tenths(number bigint, total bigint) RETURNS integer
+    LANGUAGE sql IMMUTABLE PARALLEL SAFE
+    RETURN CASE WHEN number > 0
+        THEN (50 * total + {mean} + 5 * (number + {weight})) / (10 * (number + {weight})) END"""
+DRAW_ANEW = "UPDATE {table} SET number = number WHERE number > 0"
+
+EXTENSION = "CREATE EXTENSION IF NOT EXISTS postgres_fdw"
+SERVER_OPTIONS = "SELECT srvoptions FROM pg_foreign_server WHERE srvname = %s"
+CREATE_SERVER = "CREATE SERVER {server} FOREIGN DATA WRAPPER postgres_fdw"
+ALTER_SERVER = "ALTER SERVER {server} OPTIONS ({options})"
+FORGET_LOGIN = "DROP USER MAPPING IF EXISTS FOR {user} SERVER {server}"
+KEEP_LOGIN = "CREATE USER MAPPING FOR {user} SERVER {server} OPTIONS ({options})"
+FAR_TABLES = """
+    SELECT ftrelid::regclass::text, srvname
+    FROM pg_foreign_table JOIN pg_foreign_server AS server ON ftserver = server.oid"""
+FAR_TABLE = """
+    CREATE FOREIGN TABLE {far} PARTITION OF {parent} FOR VALUES IN ({slot}) SERVER {server}
+    OPTIONS (table_name {table}, fetch_size {rows})"""
+FAR = {"movie": "50", "listed": "500"}
+"""What home reads of other shards, and how many rows at a time: the ten need few."""
+
+FAR_SETTINGS = {
+    "statement_timeout": "8s",
+    "jit": "off",
+    # A chart wants the first rows soon; how many there are is of no interest.
+    "cursor_tuple_fraction": "0.001",
+}
+LOGIN = ("user", "password", "passfile", "sslpassword", "sslcert", "sslkey")
+"""Of an address, what belongs to the user mapping."""
+
+GRANTS = """
+    GRANT SELECT ON ALL TABLES IN SCHEMA {schema} TO {reader};
+    GRANT USAGE ON SCHEMA {schema} TO {reader}"""
+
+Connection = psycopg.Connection[tuple[Any, ...]]
+
+
+def unchanged(prior: Prior) -> Prior:
+    return prior
+
+
+def migrate(
+    urls: Sequence[str],
+    slots: int | None = None,
+    prior: Priors = unchanged,
+    read_url: str = "",
+) -> list[str]:
+    """Make or upgrade the schema of every shard, home first; what was done.
+
+    ``slots``: their number, which is settled for ever when the stores are made (16). ``prior``:
+    what settings make of the one that stands; where it is another one, every rate is drawn anew.
+    Raises ``Unusable``.
+    """
+    with all_of(urls, make=True) as shards:
+        home = shards[0]
+        done = [upgrade(shard, url) for shard, url in zip(shards, urls, strict=True)]
+        places = settle(shards, slots)
+        for number, shard in enumerate(shards):
+            hold(shard, number, places)
+        let_home_read(home, urls, places, read_url)
+        keep(home, {"whole": "yes"})
+        now = prior(prior_of(agreed(home)))
+        drawn = [draw_anew(shard, now) for shard in reversed(shards)]  # home last: it is asked
+        if any(drawn):
+            done.append(f"every rate is drawn by the prior {describe(now)}")
+        return done
+
+
+@contextmanager
+def all_of(urls: Sequence[str], *, make: bool = False) -> Iterator[list[Connection]]:
+    """Connections to all shards, while nobody else migrates or moves. Raises ``Unusable``."""
+    with ExitStack() as stack:
+        shards: list[Connection] = []
+        for url in urls:
+            shards.append(stack.enter_context(open_shard(url, make=make)))
+            if len(shards) == 1:
+                shards[0].execute(LOCK, (MIGRATING,))
+        try:
+            yield shards
+        except psycopg.Error as error:
+            raise Unusable(f"The movie store refuses: {first_line(error)}") from error
+
+
+@contextmanager
+def open_shard(url: str, *, make: bool = False) -> Iterator[Connection]:
+    try:
+        connection = connect(url)
+    except psycopg.OperationalError as error:
+        if not make or "does not exist" not in str(error):
+            raise Unusable(f"{named(url)} can't be used: {first_line(error)}") from error
+        create_database(url)
+        connection = connect(url)
+    with connection:
+        yield connection
+
+
+def connect(url: str) -> Connection:
+    options = "-c lock_timeout=60s -c statement_timeout=0"
+    return psycopg.connect(
+        url, autocommit=True, connect_timeout=5, options=options, application_name="marquee migrate"
+    )
+
+
+def create_database(url: str) -> None:
+    name = str(conninfo_to_dict(url)["dbname"])
+    make = sql.SQL("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
+    try:
+        with connect(make_conninfo(url, dbname="postgres")) as beside:
+            beside.execute(make.format(name=sql.Identifier(name)))
+    except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
+        return  # another one was quicker
+    except psycopg.Error as error:
+        raise Unusable(
+            f"There is no {named(url)}, and it can't be made: {first_line(error)}"
+        ) from error
+
+
+# ---- each shard --------------------------------------------------------------------------------
+
+
+def steps() -> list[str]:
+    """The schema's numbered files, in order; a file's version is how many of them it has had."""
+    folder = resources.files(__package__) / "schema"
+    return [file.read_text() for file in sorted(folder.iterdir(), key=lambda file: file.name)]
+
+
+def upgrade(shard: Connection, url: str) -> str:
+    with shard.transaction():
+        version = read_version(shard, url)
+        for number, step in enumerate(steps()[version:], version + 1):
+            shard.execute(step)
+            shard.execute(KEEP_VERSION, (number,))
+    return f"{named(url)}: the schema is up to date"
+
+
+def read_version(shard: Connection, url: str) -> int:
+    """How many steps a database has had. Raises ``Unusable`` where it is none of ours, or newer."""
+    if shard.info.server_version < 10_000 * OLDEST:
+        raise Unusable(f"{named(url)} is older than PostgreSQL {OLDEST}: upgrade it.")
+    if one(shard, ENCODING) != "UTF8":
+        raise Unusable(f"{named(url)} does not keep UTF-8: make it anew with ENCODING 'UTF8'.")
+    if not one(shard, EXISTS, ("schema_version",)):
+        if not one(shard, EMPTY):
+            raise Unusable(f"{named(url)} is a database, but not one of Marquee's.")
+        shard.execute(KEEP_VERSIONS)
+    version, known = one(shard, VERSION), len(steps())
+    if version > known:
+        raise Unusable(
+            f"{named(url)} was made by a newer Marquee (schema {version}, this one knows {known}): "
+            "upgrade Marquee, or restore a backup of that time."
+        )
+    return int(version)
+
+
+def settle(shards: Sequence[Connection], slots: int | None) -> list[tuple[int, int]]:
+    """Agree on slots, their map and the numbers of the shards; what stands there is not changed.
+    The map: of each slot its shard and epoch."""
+    home = shards[0]
+    with home.transaction():
+        if "made_at" not in agreed(home):
+            # Also where each slot's epochs begin: those of another set of shards never match.
+            made_at = time.time_ns() // 1000
+            number = slots or SLOTS
+            first = {"made_at": made_at, "shard": 0, "slots": number} | prior_rows(Prior())
+            keep(home, first)
+            rows = [(slot, slot % len(shards), made_at) for slot in range(number)]
+            home.cursor().executemany(PLACE, rows)
+    stands = agreed(home)
+    if slots is not None and slots != int(stands["slots"]):
+        raise Unusable(
+            f"The movie store was made with {stands['slots']} slots, for ever: it can't have "
+            f"{slots}."
+        )
+    for number, shard in enumerate(shards):
+        given = {"made_at": stands["made_at"], "shard": str(number)}
+        found = agreed(shard)
+        if any(found.get(name, value) != value for name, value in given.items()):
+            raise Unusable(
+                f"The database number {number + 1} of movies_url is not that shard of this "
+                "Marquee: name them in the order in which `marquee migrate` met them, new ones "
+                "last."
+            )
+        if not found:
+            keep(shard, given | prior_rows(Prior()))
+    places = [(shard, epoch) for shard, epoch in home.execute(MAP)]
+    if max(shard for shard, _ in places) >= len(shards):
+        raise Unusable("movies_url lacks a shard that holds movies: name all of them.")
+    return places
+
+
+def hold(shard: Connection, number: int, places: Sequence[tuple[int, int]]) -> None:
+    """Make the slots of a shard in a new set of shards. Raises ``Unusable`` where an old one lost
+    some."""
+    held = {slot for (slot,) in shard.execute(HELD)}
+    for slot, (holder, epoch) in enumerate(places):
+        if holder != number or slot in held:
+            continue
+        made_at = int(agreed(shard)["made_at"])
+        if epoch != made_at or "held" in agreed(shard):
+            raise Unusable(
+                f"The database number {number + 1} of movies_url lacks slot {slot}, which is its "
+                "own: restore a backup of it, or run `marquee move-slots` again if that was cut "
+                "short."
+            )
+        with shard.transaction():
+            shard.execute(TAKE, {"no": slot})
+            shard.execute(HOLD, (slot, epoch))
+    keep(shard, {"held": "yes"})
+
+
+def draw_anew(shard: Connection, prior: Prior) -> bool:
+    """Have a shard draw its rates by another prior; whether it is another one."""
+    if prior_of(agreed(shard)) == prior:
+        return False
+    with shard.transaction():
+        shard.execute(RATE.format(weight=prior.weight, mean=prior.weight * prior.mean))
+        for (slot,) in shard.execute(HELD).fetchall():
+            shard.execute(DRAW_ANEW.format(table=f"movie_{slot}"))
+        keep(shard, prior_rows(prior))
+    return True
+
+
+# ---- home reads the others ---------------------------------------------------------------------
+
+
+def let_home_read(
+    home: Connection, urls: Sequence[str], places: Sequence[tuple[int, int]], read_url: str
+) -> None:
+    users = {home.info.user}
+    if read_url and (reader := conninfo_to_dict(read_url).get("user")):
+        users.add(str(reader))
+    if len(urls) > 1:
+        allow_reading_elsewhere(home)
+    with home.transaction():
+        for number, url in enumerate(urls[1:], 1):
+            know_server(home, server_of(number), url, users)
+        there = dict_of(home.execute(FAR_TABLES))
+        for slot, (shard, _) in enumerate(places):
+            if shard and there.get(f"far_movie_{slot}") != server_of(shard):
+                reach(home, slot, shard)
+        for reader in users - {home.info.user}:
+            grant(home, reader)
+
+
+def allow_reading_elsewhere(home: Connection) -> None:
+    try:
+        home.execute(EXTENSION)
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise Unusable(
+            "Several shards need the extension postgres_fdw at the first: have an administrator "
+            f"run CREATE EXTENSION postgres_fdw; GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw "
+            f"TO {home.info.user}; there."
+        ) from error
+
+
+def know_server(home: Connection, name: str, url: str, users: set[str]) -> None:
+    """Write down a shard's address at home, and how its users log in there."""
+    told = {key: str(value) for key, value in conninfo_to_dict(url).items() if value is not None}
+    login = {key: told.pop(key) for key in LOGIN if key in told}
+    options = " ".join(f"-c {key}={value}" for key, value in FAR_SETTINGS.items())
+    wanted = told | {"options": options, "connect_timeout": "2", "keep_connections": "on"}
+    there = home.execute(SERVER_OPTIONS, (name,)).fetchone()
+    if there is None:
+        run(home, CREATE_SERVER, server=sql.Identifier(name))
+    stands = dict(option.split("=", 1) for option in (there and there[0]) or ())
+    changed = [
+        sql.SQL("SET {} {}" if key in stands else "ADD {} {}").format(
+            sql.Identifier(key), sql.Literal(value)
+        )
+        for key, value in wanted.items()
+    ]
+    changed += [sql.SQL("DROP {}").format(sql.Identifier(key)) for key in stands.keys() - wanted]
+    run(home, ALTER_SERVER, server=sql.Identifier(name), options=sql.SQL(", ").join(changed))
+    pairs = [sql.SQL("{} {}").format(sql.Identifier(k), sql.Literal(v)) for k, v in login.items()]
+    for user in users:
+        which = {"user": sql.Identifier(user), "server": sql.Identifier(name)}
+        run(home, FORGET_LOGIN, **which)
+        run(home, KEEP_LOGIN, **which, options=sql.SQL(", ").join(pairs))
+
+
+def reach(home: Connection, slot: int, shard: int) -> None:
+    """Have home read a slot from its shard, wherever it read it from before."""
+    for parent, rows in FAR.items():
+        far = sql.Identifier(f"far_{parent}_{slot}")
+        run(home, "DROP FOREIGN TABLE IF EXISTS {far}", far=far)
+        run(
+            home,
+            FAR_TABLE,
+            far=far,
+            parent=sql.Identifier(parent),
+            slot=sql.Literal(slot),
+            server=sql.Identifier(server_of(shard)),
+            table=sql.Literal(f"{parent}_{slot}"),
+            rows=sql.Literal(rows),
+        )
+
+
+def grant(home: Connection, reader: str) -> None:
+    schema = sql.Identifier(str(one(home, "SELECT current_schema")))
+    run(home, GRANTS, schema=schema, reader=sql.Identifier(reader))
+
+
+def server_of(shard: int) -> str:
+    return f"shard_{shard}"
+
+
+# ---- small things ------------------------------------------------------------------------------
+
+
+def one(connection: Connection, query: str, values: Sequence[Any] = ()) -> Any:
+    row = connection.execute(query, values).fetchone()
+    return row and row[0]
+
+
+def run(connection: Connection, query: str, **parts: sql.Composable) -> None:
+    connection.execute(sql.SQL(query).format(**parts))
+
+
+def agreed(shard: Connection) -> dict[str, str]:
+    return dict_of(shard.execute(AGREED))
+
+
+def keep(shard: Connection, values: Mapping[str, Any]) -> None:
+    shard.cursor().executemany(KEEP, [(name, str(value)) for name, value in values.items()])
+
+
+def prior_rows(prior: Prior) -> dict[str, int]:
+    return {"prior_weight": prior.weight, "prior_mean": prior.mean}
+
+
+def named(url: str) -> str:
+    """A shard as people may read it: no password."""
+    told = conninfo_to_dict(url)
+    return f"{told.get('host', 'localhost')}:{told.get('port', 5432)}/{told.get('dbname', '')}"
+
+
+def first_line(error: psycopg.Error) -> str:
+    return str(error).strip().partition("\n")[0]

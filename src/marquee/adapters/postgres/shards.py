@@ -1,0 +1,288 @@
+"""The shards, and which of them holds a movie: its slot decides, by the map at the first one.
+
+The first shard is the home of what processes agree on. Each shard knows by itself which slots it
+holds and since which epoch; a writer locks that row in its transaction and goes on only where it
+says what the map said, so that a process with an old map never writes to the wrong shard.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from ...errors import MarqueeError, StoreAway, Unusable
+from ...model import Prior, slot_of
+from .server import Cursor, Job, Row, Server, rows_of
+
+LOOK_EVERY = 1.0
+"""Seconds after which the map is read again, in case a slot has moved."""
+
+LISTS = {"plan_cache_mode": "force_custom_plan"}
+"""Which tables a list is read from depends on its values."""
+
+AGREED = "SELECT name, value FROM agreed"
+MAP = "SELECT shard, epoch FROM slot_map ORDER BY slot"
+HOLD = "SELECT no, epoch, moving FROM slot WHERE no = ANY(%s) ORDER BY no FOR KEY SHARE"
+HELD = "SELECT no, epoch, false FROM slot WHERE no = ANY(%s) ORDER BY no"
+RECALL = "SELECT value FROM note WHERE name = %s"
+REMEMBER = """
+    INSERT INTO note VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
+AS_OF_NOW = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+PROBE = "SELECT NOT pg_is_in_recovery()"
+
+T = TypeVar("T")
+Priors = Callable[[Prior], Prior]
+"""What settings make of the prior that stands."""
+
+log = logging.getLogger(__name__)
+
+
+class Moved(MarqueeError):
+    """A slot is not, or not now, where the map says."""
+
+
+@dataclass(frozen=True, slots=True)
+class SlotMap:
+    """``places``: of each slot its shard, and the epoch since which that is so."""
+
+    places: tuple[tuple[int, int], ...]
+    prior: Prior
+
+    def slot(self, movie_id: str) -> int:
+        return slot_of(movie_id, len(self.places))
+
+    def shard(self, slot: int) -> int:
+        return self.places[slot][0]
+
+    def epoch(self, slot: int) -> int:
+        return self.places[slot][1]
+
+    def by_shard(self, slots: Iterable[int]) -> dict[int, list[int]]:
+        """Slots in their order, under their shards."""
+        found: dict[int, list[int]] = {}
+        for slot in sorted(set(slots)):
+            found.setdefault(self.shard(slot), []).append(slot)
+        return found
+
+    def by_slot(self, things: Iterable[T], movie_id: Callable[[T], str]) -> dict[int, list[T]]:
+        """Things in their order, under the slots of their movies."""
+        found: dict[int, list[T]] = {}
+        for thing in things:
+            found.setdefault(self.slot(movie_id(thing)), []).append(thing)
+        return found
+
+
+class Postgres:
+    """One or several shards, the first of them home. Connects when it is first asked.
+
+    ``read_url``: a replica of home, for lists, search and charts.
+    """
+
+    def __init__(self, urls: Sequence[str], read_url: str = "") -> None:
+        self.shards = [Server(url) for url in urls]
+        self.home = self.shards[0]
+        self._lists = Server(urls[0], LISTS)
+        self._replica = Server(read_url, LISTS) if read_url else None
+        self._replica_follows = True
+        self._written_to = "0/0"
+        self._map: SlotMap | None = None
+        self._reading: asyncio.Task[SlotMap] | None = None
+
+    # ---- in the background
+
+    async def run(self) -> None:
+        """Keep the map, and whether the replica follows, up to date."""
+        while True:
+            with suppress(StoreAway):
+                await self._read_anew()
+            if self._replica is not None:
+                with suppress(StoreAway):
+                    await self._compare_replica(self._replica)
+            await asyncio.sleep(LOOK_EVERY)
+
+    async def probe(self) -> None:
+        """Raises ``StoreAway`` where any shard is away, ``Unusable`` where it is not ours."""
+        await self.read_map()
+        for number, shard in enumerate(self.shards):
+            ((writable,),) = await shard.fetch(PROBE)
+            if not writable:
+                raise StoreAway("The movie store can't be written: it is a replica.")
+            check_number(number, dict_of(await shard.fetch(AGREED)))
+
+    async def close(self) -> None:
+        for server in (*self.shards, self._lists, self._replica):
+            if server is not None:
+                await server.close()
+
+    # ---- what is agreed
+
+    async def agree(self, prior: Priors) -> None:
+        """Raises ``Unusable`` where the settings make another prior of the one that stands."""
+        stands = (await self.read_map()).prior
+        if prior(stands) != stands:
+            raise Unusable(
+                f"The totals were made with the prior {describe(stands)}, and the settings say "
+                f"{describe(prior(stands))}: run `marquee migrate` to change it, or take the "
+                "setting away."
+            )
+
+    async def recall(self, name: str) -> str | None:
+        """What was kept under a name; None where nothing was."""
+        rows = await self.home.fetch(RECALL, (name,))
+        return rows[0][0] if rows else None
+
+    async def remember(self, name: str, value: str) -> None:
+        async def job(cursor: Cursor) -> None:
+            await cursor.execute(REMEMBER, (name, value))
+
+        await self.home.transact(job)
+
+    # ---- the map
+
+    async def slot_map(self) -> SlotMap:
+        """As it was read last."""
+        return self._map or await self._read_anew()
+
+    async def read_map(self) -> SlotMap:
+        """As it stands; who asks while it is being read waits for the same. Raises ``Unusable``."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._read_map())
+            self._reading.add_done_callback(self._read)
+        return await asyncio.shield(self._reading)
+
+    async def _read_anew(self) -> SlotMap:
+        try:
+            return await self.read_map()
+        except Unusable as error:
+            raise StoreAway(str(error)) from error
+
+    def _read(self, task: "asyncio.Task[SlotMap]") -> None:
+        self._reading = None
+        if not task.cancelled() and task.exception() is None:
+            self._map = task.result()
+
+    async def _read_map(self) -> SlotMap:
+        agreed = dict_of(await self.home.fetch(AGREED))
+        check_number(0, agreed)
+        places = [tuple(row) for row in await self.home.fetch(MAP)]
+        if not places or len(places) != int(agreed["slots"]):
+            raise StoreAway("The movie store has no map of its slots yet: run `marquee migrate`.")
+        if max(shard for shard, _ in places) >= len(self.shards):
+            raise Unusable("movies_url lacks a shard that holds movies: name all of them.")
+        return SlotMap(tuple(places), prior_of(agreed))
+
+    # ---- where a movie is
+
+    async def read(self, slots: Iterable[int], query: str, values: Any = ()) -> list[list[Row]]:
+        """The rows of a query on each shard that holds some of these slots, which are put into it
+        as ``{slots}``."""
+        wanted = list(slots)
+
+        async def job(slot_map: SlotMap) -> list[list[Row]]:
+            parts = slot_map.by_shard(wanted).items()
+            return await asyncio.gather(
+                *(self._read_at(slot_map, shard, part, query, values) for shard, part in parts)
+            )
+
+        return await self.follow(job)
+
+    async def read_at(self, movie_id: str, query: str, values: Any = ()) -> list[Row]:
+        """The rows of a query where a movie is."""
+        slot = (await self.slot_map()).slot(movie_id)
+        (rows,) = await self.read([slot], query, values)
+        return rows
+
+    async def _read_at(
+        self, slot_map: SlotMap, shard: int, slots: list[int], query: str, values: Any
+    ) -> list[Row]:
+        # As literals, so that a plan that is kept leaves the other slots alone.
+        listed = ", ".join(str(slot) for slot in slots)
+        rows = await self.shards[shard].fetch(query.format(slots=listed), values)
+        # Afterwards: a slot that was taken away meanwhile would just be missing.
+        check_held(slot_map, slots, await self.shards[shard].fetch(HELD, (slots,)))
+        return rows
+
+    async def write(
+        self,
+        slot_map: SlotMap,
+        shard: int,
+        slots: Iterable[int],
+        job: Callable[[Cursor], Awaitable[T]],
+    ) -> T:
+        """Run a job in one transaction of the shard that holds these slots. Raises ``Moved`` where
+        it does not (any more)."""
+        wanted = sorted(slots)
+
+        async def held(cursor: Cursor) -> T:
+            if wanted:
+                check_held(slot_map, wanted, await rows_of(cursor, HOLD, (wanted,)))
+            return await job(cursor)
+
+        return await self.shards[shard].transact(held)
+
+    async def at(self, movie_id: str, job: Callable[[Cursor, int], Awaitable[T]]) -> T:
+        """Run a job, told the slot, in one transaction where a movie is."""
+
+        async def on(slot_map: SlotMap) -> T:
+            slot = slot_map.slot(movie_id)
+            return await self.write(
+                slot_map, slot_map.shard(slot), [slot], lambda cursor: job(cursor, slot)
+            )
+
+        return await self.follow(on)
+
+    async def follow(self, act: Callable[[SlotMap], Awaitable[T]]) -> T:
+        """Do what needs the map; once more where it turns out to be an old one."""
+        try:
+            return await act(await self.slot_map())
+        except Moved:
+            with suppress(Moved):
+                return await act(await self._read_anew())
+        raise StoreAway("A part of the movie store is being moved.")
+
+    # ---- lists, search and charts
+
+    async def lists(self, job: Job[T]) -> T:
+        """What a job reads as of one moment, a second or two ago: from the replica where it
+        follows, else from home."""
+        if self._replica is not None and self._replica_follows:
+            with suppress(StoreAway):
+                return await self._replica.transact(job, begin=AS_OF_NOW)
+        return await self._lists.transact(job, begin=AS_OF_NOW)
+
+    async def _compare_replica(self, replica: Server) -> None:
+        """Whether it has come as far as home was a look ago."""
+        before = self._written_to
+        follows = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
+        self._replica_follows = (await replica.fetch(follows, (before,)))[0][0] is not False
+        self._written_to = (await self.home.fetch("SELECT pg_current_wal_lsn()::text"))[0][0]
+
+
+def check_number(number: int, agreed: dict[str, str]) -> None:
+    """Raises ``Unusable`` where a database is not the shard that it is named as."""
+    if agreed.get("shard") != str(number):
+        raise Unusable(
+            f"The database number {number + 1} of movies_url is not that shard of this Marquee: "
+            "name them in the order in which `marquee migrate` met them."
+        )
+
+
+def check_held(slot_map: SlotMap, slots: Sequence[int], rows: Sequence[Row]) -> None:
+    """Raises ``Moved`` where a shard's own word on these slots is not the map's."""
+    held = {slot: epoch for slot, epoch, moving in rows if not moving}
+    if any(held.get(slot) != slot_map.epoch(slot) for slot in slots):
+        raise Moved
+
+
+def dict_of(rows: Iterable[Row]) -> dict[str, str]:
+    return {row[0]: row[1] for row in rows}
+
+
+def prior_of(agreed: dict[str, str]) -> Prior:
+    return Prior(int(agreed["prior_weight"]), int(agreed["prior_mean"]))
+
+
+def describe(prior: Prior) -> str:
+    return f"weight {prior.weight}, mean {prior.mean / 100:g}"

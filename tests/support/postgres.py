@@ -1,0 +1,71 @@
+"""Databases of a test's own, on the servers of the engine."""
+
+import secrets
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+import psycopg
+from psycopg.conninfo import make_conninfo
+
+from marquee.adapters.postgres import migrate
+from tests.support import engine
+
+SLOTS = 4
+"""Enough to have several on each shard; each costs a new database a while."""
+
+EMPTY = """
+    DELETE FROM dead_letter;
+    DELETE FROM nomination;
+    DELETE FROM note;
+    UPDATE revision SET number = 0;
+    UPDATE ten SET content = '', changed_at = 0, refreshed_at = 0;
+    UPDATE slot SET position = 0, mark = ''"""
+
+_kept = ExitStack()
+_sets: dict[int, list[str]] = {}
+
+
+def servers() -> list[str]:
+    return engine.need("postgres")["MARQUEE_MOVIES_URL"].split()
+
+
+@contextmanager
+def databases(shards: int = 1) -> Iterator[list[str]]:
+    """The addresses of so many new databases, each on its own server while there are enough."""
+    with ExitStack() as stack:
+        every = servers()
+        yield [stack.enter_context(database(every[n % len(every)])) for n in range(shards)]
+
+
+@contextmanager
+def database(server: str) -> Iterator[str]:
+    name = f"test_{secrets.token_hex(8)}"
+    execute(server, f"CREATE DATABASE {name}")
+    try:
+        yield make_conninfo(server, dbname=name)
+    finally:
+        execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def emptied(shards: int) -> list[str]:
+    """Databases with Marquee's schema and nothing in it: made once, then emptied for each test."""
+    if shards not in _sets:
+        _sets[shards] = _kept.enter_context(databases(shards))
+        migrate(_sets[shards], SLOTS)
+    for url in _sets[shards]:
+        with psycopg.connect(url, connect_timeout=5) as connection:
+            connection.execute(EMPTY)
+            for (slot,) in connection.execute("SELECT no FROM slot").fetchall():
+                for table in ("applied", "movie", "listed"):
+                    connection.execute(f"DELETE FROM {table}_{slot}")
+    return _sets[shards]
+
+
+def execute(url: str, query: str) -> None:
+    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+        connection.execute(query)
+
+
+def drop_all() -> None:
+    _kept.close()
+    _sets.clear()
