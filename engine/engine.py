@@ -1,6 +1,7 @@
 """All parts in one folder: started, stopped, and named to whoever wants to use them."""
 
 import os
+import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
@@ -36,7 +37,14 @@ PARTS: dict[str, type[Part]] = {
 }
 SETS = {
     "small": ["rabbitmq", "cassandra", "kafka", "postgres", "redis"],
-    "full": ["rabbitmq", "cassandra-ring", "kafka-cluster", "postgres-replicated", "redis-cluster"],
+    "full": [
+        "rabbitmq",
+        "cassandra-ring",
+        "kafka-cluster",
+        "postgres-replicated",
+        "redis",
+        "redis-cluster",
+    ],
 }
 
 
@@ -105,6 +113,8 @@ class Engine:
         return found
 
     def _each(self, names: Sequence[str], work: Callable[[Part], None]) -> None:
+        if sys.platform != "linux":
+            raise EngineError("the servers are started on Linux alone")
         complaints = self._install(names)
         ready = [name for name in names if not missing(self.parts[name])]
         with ThreadPoolExecutor(max_workers=len(PARTS)) as pool:

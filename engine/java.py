@@ -87,8 +87,7 @@ class JavaPart(Part):
             server.stop()
             server.record.rename(file)
         except (EngineError, OSError) as error:
-            say(f"no archive: {error}")
-            file.touch()
+            say(f"{self.jars.name} will start without it: {error}")
         finally:
             server.stop()
             shutil.rmtree(server.folder, ignore_errors=True)

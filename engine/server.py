@@ -97,6 +97,7 @@ class Server:
                 self._begin_again()
             try:
                 if holds():
+                    self._tries = 0
                     return
             except OSError:
                 pass
@@ -140,7 +141,8 @@ class Server:
     def log_end(self) -> str:
         log = self.folder / "log"
         lines = log.read_text("utf-8", "replace").splitlines() if log.exists() else []
-        return "\n".join([*lines[-15:], f"(from {log})"])
+        telling = [line for line in lines if not line.startswith("\tat ")]  # where in its Java
+        return "\n".join([*telling[-10:], f"(from {log})"])
 
 
 def ask(host: str, port: int, question: bytes, length: int, seconds: float = 1.0) -> bytes:

@@ -137,9 +137,9 @@ class Cassandra(JavaPart):
         return Cassandra(folder, self.cache, Ports(folder / "ports.json"))
 
     def start(self) -> None:
-        # One after another: two that begin at once may each take itself for the first.
-        for node in self.servers:
-            node.start()
+        # The others ask the first for the ring.
+        self.servers[0].start()
+        super().start()
         if len(self.servers) > 1:
             for node in self.servers:
                 node.wait_until(node.meets, "does not see the other nodes")
