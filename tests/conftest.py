@@ -8,7 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests import data
-from tests.support import engine, postgres
+from tests.support import cassandra, engine, postgres
 
 # A busy machine is no failure; pytest-timeout stops what really hangs.
 settings.register_profile("marquee", deadline=None)
@@ -30,6 +30,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_sessionfinish() -> None:
     postgres.drop_all()
+    cassandra.drop()
     engine.release()
 
 

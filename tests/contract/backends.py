@@ -5,15 +5,26 @@ A backend opens itself in a folder, empty, and closes; ``relay`` brings what was
 """
 
 import itertools
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import ClassVar, Self
 
-from marquee.adapters import postgres, sqlite
+from marquee.adapters import cassandra, postgres, sqlite
 from marquee.model import Prior
-from marquee.ports import Catalogue, Charts, EventLog, RatingStore, TotalsStore
+from marquee.ports import (
+    Batch,
+    Catalogue,
+    Charts,
+    EventLog,
+    Intent,
+    Outbox,
+    RatingStore,
+    TotalsStore,
+)
 from tests.simulator import stores as memory
+from tests.support import cassandra as keyspaces
 from tests.support import postgres as databases
 
 
@@ -97,7 +108,50 @@ async def databases_of(shards: int, prior: Prior | None) -> AsyncIterator[list[s
             yield urls
 
 
-BACKENDS = [Sqlite, Memory, Postgres, TwoShards]
+class Cassandra(Memory):
+    """Ratings and outbox; the rest, which is not Cassandra's, in memory."""
+
+    suites: ClassVar = {"rating_store"}
+
+    outbox: Outbox
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path, prior: Prior | None = None) -> AsyncIterator[Self]:
+        log, movies = memory.LogDisk(), memory.MovieDisk(prior or Prior())
+        async with super().open(folder, prior) as backend, keyspaces.emptied() as keyspace:
+            backend.ratings = ratings = cassandra.CassandraRatings(keyspace)
+            backend.outbox = cassandra.CassandraOutbox(keyspace, ratings)
+            backend.events = RelayedLog(log, movies, backend.outbox)
+            backend.totals = memory.MemoryTotals(movies, keyspace.now)
+            yield backend
+
+
+class RelayedLog(memory.MemoryLog):
+    """A log to which each poll first brings what is new in an outbox, in the order of sending."""
+
+    def __init__(self, log: memory.LogDisk, movies: memory.MovieDisk, outbox: Outbox) -> None:
+        super().__init__(log, movies)
+        self._outbox = outbox
+        self._begun = time.time_ns() // 60_000_000_000 - 1
+        self._relayed: set[Intent] = set()
+
+    async def poll(self, limit: int) -> Batch | None:
+        intents = [
+            intent
+            for shard in range(await self._outbox.shards())
+            for minute in range(self._begun, await self._outbox.now() // 60_000_000 + 1)
+            async for page in self._outbox.intents(shard, minute)
+            for intent in page
+        ]
+        for intent in sorted(set(intents) - self._relayed, key=lambda intent: intent.sent_at):
+            if intent.rating.movie_id:
+                self._log.publish(self._outbox.event(intent.rating))
+        self._relayed |= set(intents)
+        return await super().poll(limit)
+
+
+BACKENDS = [Sqlite, Memory, Postgres, TwoShards, Cassandra]
 
 
 def proving(suite: str) -> list[type[Backend]]:

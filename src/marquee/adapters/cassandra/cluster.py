@@ -1,0 +1,338 @@
+"""The keyspace as this process sees it: connected for ever, its time, what was agreed upon.
+
+The driver answers in a thread of its own. Its answers gather, and one waking of the event loop
+brings it as many as there are.
+"""
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+from cassandra import OperationTimedOut, Timeout
+from cassandra.cluster import Cluster, ResultSet, Session
+
+from ...errors import StoreAway, Unusable
+from .address import check_overlap, parse
+from .driver import AWAY, ERRORS, connect, copies_of, make_cluster, serial_level
+from .migration import MIGRATE, check_version
+
+TIMEOUTS = (Timeout, OperationTimedOut)
+TRIES = 3
+"""Of a statement that timed out. It is the same one, version included, so that it does no harm."""
+
+LOST_SECONDS = 15
+"""Without a word from the cluster, after which the driver is begun anew."""
+
+UNSWEPT_MINUTES = 7 * 24 * 60 // 2
+"""Half the time for which the outbox keeps an intent."""
+
+LOOK_EVERY = 30.0
+"""Seconds between two looks at how far the outbox is swept."""
+
+PAGE = 1000
+LEAST_TOKEN, LARGEST_TOKEN = -(2**63), 2**63 - 1
+
+TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
+AGREED = "SELECT name, value FROM agreement WHERE name IN ('schema', 'rater_key', 'shards')"
+RECALL = "SELECT value FROM agreement WHERE name = ?"
+REMEMBER = "INSERT INTO agreement (name, value) VALUES (?, ?)"
+SWEPT = "SELECT shard, swept FROM lease"
+
+NOT_MADE = f"The rating store has no schema yet: {MIGRATE}."
+UNSWEPT = "No relay has swept the outbox for days: until one does, no ratings are taken."
+
+Row = tuple[Any, ...]
+Answer = tuple["asyncio.Future[Reply]", "Reply | None", BaseException | None]
+
+log = logging.getLogger(__name__)
+
+
+class Reply(NamedTuple):
+    """Rows, and where the next page begins; None behind the last one."""
+
+    rows: list[Row]
+    next: bytes | None = None
+
+
+class Agreements(NamedTuple):
+    """What all processes have in common, as ``migrate`` made it."""
+
+    rater_key: bytes
+    shards: int
+
+
+class Cassandra:
+    """A keyspace. Made without connecting; ``run`` connects, and stays so."""
+
+    def __init__(self, url: str) -> None:
+        """Raises ``Unusable`` where the URL is malformed, or could not keep what is written."""
+        self.address = parse(url)
+        self._cluster: Cluster | None = None
+        self._session: Session | None = None
+        self._prepared: dict[tuple[str, bool], Any] = {}
+        self._preparing = asyncio.Lock()
+        self._opening = threading.Lock()
+        self._closed = False
+        self._answers: deque[Answer] = deque()
+        self._woken = False
+        self._there = asyncio.Event()
+        self._why_away = AWAY
+        self._logged_at = float("-inf")
+        self._agreements: Agreements | None = None
+        self._ahead = 0
+        self._unswept = False
+
+    # ---- being there
+
+    async def run(self) -> None:
+        """Connect, keep the store's time, connect anew where nothing is heard; for ever.
+
+        Raises ``Unusable`` where the store is one with which this process must not go on.
+        """
+        while not self._closed:
+            try:
+                await asyncio.to_thread(self._connect)
+                await self._agree()
+                await self._measure()
+                self._there.set()
+                log.info("connected to %s", self.address)
+                await self._stay()
+            except StoreAway as away:
+                self._why_away = str(away)
+                log.warning("%s: %s", self.address, away)
+            finally:
+                self._there.clear()
+                await asyncio.to_thread(self._disconnect)
+            await asyncio.sleep(1)
+
+    async def there(self, within: float) -> None:
+        """Return as soon as the store can be asked. Raises ``StoreAway``, saying why, where it
+        can't be for so many seconds."""
+        try:
+            async with asyncio.timeout(within):
+                await self._there.wait()
+        except TimeoutError:
+            raise StoreAway(self._why_away) from None
+
+    async def close(self) -> None:
+        with self._opening:
+            self._closed = True
+        await asyncio.to_thread(self._disconnect)
+
+    async def probe(self) -> None:
+        """Raises ``StoreAway`` where ratings can't be taken at present."""
+        self.check_swept()
+        await self.execute(RECALL, ("shards",))
+
+    # ---- asking
+
+    async def execute(
+        self, cql: str, values: Sequence[Any] = (), *, serial: bool = False
+    ) -> list[Row]:
+        """A statement's rows, the first page of them. ``serial``: after every compare-and-set that
+        is under way."""
+        return (await self._try((await self._statement(cql, serial)).bind(values))).rows
+
+    async def pages(
+        self, cql: str, values: Sequence[Any], size: int = PAGE
+    ) -> AsyncIterator[list[Row]]:
+        """All of a statement's rows, in pages; between them nothing is held."""
+        bound = (await self._statement(cql)).bind(values)
+        bound.fetch_size = size
+        reply = await self._try(bound)
+        while reply.next is not None:
+            yield reply.rows
+            reply = await self._try(bound, reply.next)
+        if reply.rows:
+            yield reply.rows
+
+    async def compare_and_set(self, cql: str, values: Sequence[Any]) -> bool:
+        """Whether the condition held. After ``StoreAway`` nobody knows: ask."""
+        rows = await self.execute(cql, values)
+        return bool(rows[0][0])
+
+    def ranges(self) -> list[tuple[int, int]]:
+        """The ring as ranges of tokens, (above, up to), each on the same nodes."""
+        if self._cluster is None:
+            raise StoreAway(self._why_away)
+        token_map = self._cluster.metadata.token_map
+        ring = [token.value for token in token_map.ring] if token_map else []
+        edges = sorted({LEAST_TOKEN, *ring, LARGEST_TOKEN})
+        return list(pairwise(edges))
+
+    # ---- what it knows
+
+    def now(self) -> int:
+        """The store's time: measured every second, in between carried by the monotonic clock."""
+        return time.monotonic_ns() // 1000 + self._ahead
+
+    @property
+    def agreements(self) -> Agreements:
+        if self._agreements is None:
+            raise StoreAway(self._why_away)
+        return self._agreements
+
+    def check_swept(self) -> None:
+        """Raises ``StoreAway`` where intents may be gone before anybody has seen them."""
+        if self._unswept:
+            raise StoreAway(UNSWEPT)
+
+    async def swept(self) -> list[int]:
+        """Of each shard, in order, the minute of the last bucket that was swept."""
+        return [minute for _, minute in sorted(await self.execute(SWEPT))]
+
+    async def recall(self, name: str) -> str | None:
+        """What was kept under a name; None where nothing was."""
+        rows = await self.execute(RECALL, (name,))
+        return rows[0][0] if rows else None
+
+    async def remember(self, name: str, value: str) -> None:
+        await self.execute(REMEMBER, (name, value))
+
+    # ---- in the event loop
+
+    async def _statement(self, cql: str, serial: bool = False) -> Any:
+        found = self._prepared.get((cql, serial))
+        if found is None:
+            async with self._preparing:  # the first one does it for all
+                found = self._prepared.get((cql, serial)) or await self._prepare(cql, serial)
+        return found
+
+    async def _prepare(self, cql: str, serial: bool) -> Any:
+        session, prepared = self._open_session(), self._prepared
+        try:
+            statement = await asyncio.to_thread(session.prepare, cql)
+        except ERRORS as error:
+            raise self._away(error) from error
+        statement.is_idempotent = " IF " not in cql
+        if serial:
+            statement.consistency_level = serial_level(self.address)
+        prepared[cql, serial] = statement
+        return statement
+
+    async def _try(self, bound: Any, page: bytes | None = None) -> Reply:
+        tries = TRIES if bound.is_idempotent else 1
+        while True:
+            try:
+                return await self._ask(bound, page)
+            except ERRORS as error:
+                tries -= 1
+                if not tries or not isinstance(error, TIMEOUTS):
+                    raise self._away(error) from error
+
+    def _ask(self, bound: Any, page: bytes | None) -> "asyncio.Future[Reply]":
+        answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
+        response = self._open_session().execute_async(bound, paging_state=page)
+        response.add_callbacks(
+            self._answered,
+            self._failed,
+            callback_args=(response, answer),
+            errback_args=(answer,),
+        )
+        return answer
+
+    def _open_session(self) -> Session:
+        if self._session is None:
+            raise StoreAway(self._why_away)
+        return self._session
+
+    def _drain(self) -> None:
+        self._woken = False
+        while self._answers:
+            answer, reply, error = self._answers.popleft()
+            if answer.done():  # a speculative try was quicker; or its caller went away
+                continue
+            if reply is not None:
+                answer.set_result(reply)
+            elif error is not None:
+                answer.set_exception(error)
+
+    def _away(self, error: BaseException) -> StoreAway:
+        """What can't be done now, in our terms; the driver's own words go to the log alone."""
+        if time.monotonic() > self._logged_at + 1:  # in an outage everybody comes to notice it
+            self._logged_at = time.monotonic()
+            log.warning("Cassandra: %s: %s", type(error).__name__, error)
+        return StoreAway(AWAY)
+
+    async def _agree(self) -> None:
+        agreed: dict[str, str] = dict(await self.execute(AGREED))
+        check_version(int(agreed.get("schema", 0)), self.address)
+        if "rater_key" not in agreed:
+            raise StoreAway(NOT_MADE)
+        found = Agreements(bytes.fromhex(agreed["rater_key"]), int(agreed["shards"]))
+        if self._agreements not in (None, found):
+            raise Unusable(f"{self.address} is another store than it was: start anew.")
+        self._agreements = found
+
+    async def _stay(self) -> None:
+        """Return where nothing was heard for a while."""
+        heard, look = time.monotonic(), 0.0
+        while time.monotonic() < heard + LOST_SECONDS:
+            with suppress(StoreAway):
+                if time.monotonic() >= look:
+                    look = time.monotonic() + LOOK_EVERY
+                    await self._look()
+                await self._measure()
+                heard = time.monotonic()
+            await asyncio.sleep(1)
+
+    async def _look(self) -> None:
+        unswept = self.now() // 60_000_000 - min(await self.swept())
+        self._unswept = unswept > UNSWEPT_MINUTES
+        if self._unswept:
+            log.error(UNSWEPT)
+
+    async def _measure(self) -> None:
+        asked = time.monotonic_ns()
+        ((now,),) = await self.execute(TIME)
+        answered = time.monotonic_ns()
+        if answered - asked < 1e9 or not self._there.is_set():  # else it tells too little
+            self._ahead = now * 1000 - (asked + answered) // 2000
+
+    # ---- in the driver's thread
+
+    def _answered(
+        self, rows: list[Row] | None, response: Any, answer: "asyncio.Future[Reply]"
+    ) -> None:
+        self._bring((answer, Reply(rows or [], ResultSet(response, rows).paging_state), None))
+
+    def _failed(self, error: BaseException, answer: "asyncio.Future[Reply]") -> None:
+        self._bring((answer, None, error))
+
+    def _bring(self, answer: Answer) -> None:
+        self._answers.append(answer)
+        if not self._woken:
+            self._woken = True
+            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+                answer[0].get_loop().call_soon_threadsafe(self._drain)
+
+    # ---- in a thread for it
+
+    def _connect(self) -> None:
+        cluster = make_cluster(self.address)
+        try:
+            session = connect(cluster)
+            copies = copies_of(session, self.address)
+            if copies is None:
+                raise StoreAway(NOT_MADE)
+            check_overlap(self.address.consistency, copies)
+            session.set_keyspace(self.address.keyspace)
+            with self._opening:
+                if not self._closed:
+                    self._cluster, self._session, self._prepared = cluster, session, {}
+        except ERRORS as error:
+            raise self._away(error) from error
+        finally:
+            if self._cluster is not cluster:
+                cluster.shutdown()
+
+    def _disconnect(self) -> None:
+        cluster, self._cluster, self._session = self._cluster, None, None
+        if cluster is not None:
+            cluster.shutdown()

@@ -1,0 +1,137 @@
+"""The driver, set up as Marquee needs it."""
+
+import logging
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from cassandra import ConsistencyLevel, DriverException
+from cassandra.auth import PlainTextAuthProvider
+from cassandra.cluster import (
+    EXEC_PROFILE_DEFAULT,
+    Cluster,
+    ExecutionProfile,
+    NoHostAvailable,
+    Session,
+)
+from cassandra.connection import ConnectionException
+from cassandra.io.libevreactor import LibevConnection
+from cassandra.policies import (
+    ConstantReconnectionPolicy,
+    ConstantSpeculativeExecutionPolicy,
+    DCAwareRoundRobinPolicy,
+    TokenAwarePolicy,
+)
+from cassandra.protocol import ErrorMessage
+from cassandra.query import tuple_factory
+
+from ...errors import MarqueeError, StoreAway, Unusable
+from .address import Address
+
+PROTOCOL = 4
+REQUEST_SECONDS = 3.0
+CONNECT_SECONDS = 3.0
+HEARTBEAT_SECONDS = 5
+SPECULATE_AFTER, SPECULATIONS = 0.25, 2
+
+ERRORS = (DriverException, NoHostAvailable, ConnectionException, ErrorMessage, OSError)
+"""Whatever the driver raises: these have no base in common."""
+
+AWAY = "The rating store can't be reached at present."
+
+
+def make_cluster(address: Address) -> Cluster:
+    """The driver for a cluster, not connected yet."""
+    # It tells of every attempt, with a traceback; what matters we say ourselves.
+    logging.getLogger("cassandra").setLevel(logging.CRITICAL)
+    profile = ExecutionProfile(
+        load_balancing_policy=TokenAwarePolicy(DCAwareRoundRobinPolicy(address.datacenter)),
+        consistency_level=ConsistencyLevel.name_to_value[address.consistency],
+        serial_consistency_level=serial_level(address),
+        request_timeout=REQUEST_SECONDS,
+        row_factory=tuple_factory,
+        speculative_execution_policy=ConstantSpeculativeExecutionPolicy(
+            SPECULATE_AFTER, SPECULATIONS
+        ),
+    )
+    return Cluster(
+        contact_points=list(address.hosts),
+        port=address.hosts[0][1],
+        protocol_version=PROTOCOL,
+        auth_provider=(
+            PlainTextAuthProvider(address.user, address.password) if address.user else None
+        ),
+        ssl_context=tls_context(address.tls) if address.tls else None,
+        execution_profiles={EXEC_PROFILE_DEFAULT: profile},
+        reconnection_policy=ConstantReconnectionPolicy(1, max_attempts=None),
+        connection_class=LibevConnection,
+        connect_timeout=CONNECT_SECONDS,
+        control_connection_timeout=CONNECT_SECONDS,
+        idle_heartbeat_interval=HEARTBEAT_SECONDS,
+        idle_heartbeat_timeout=HEARTBEAT_SECONDS,
+        monitor_reporting_enabled=False,
+    )
+
+
+def connect(cluster: Cluster) -> Session:
+    session = cluster.connect()
+    session.use_client_timestamp = False  # this process's clock decides nothing
+    return session
+
+
+@contextmanager
+def connected(address: Address) -> Iterator[Session]:
+    """A session for as long as the block lasts. Raises ``StoreAway``, saying why, where there is
+    nothing to be had."""
+    cluster = make_cluster(address)
+    try:
+        yield connect(cluster)
+    except ERRORS as error:
+        raise explained(error, address) from error
+    finally:
+        cluster.shutdown()
+
+
+def explained(error: BaseException, address: Address) -> MarqueeError:
+    """For whoever sets things up: what is wrong, and what to do."""
+    causes = list(error.errors.values()) if isinstance(error, NoHostAvailable) else [error]
+    words = "; ".join(sorted({str(cause) for cause in causes}))
+    return StoreAway(f"{address} can't be asked ({words}): is it running, and is the login right?")
+
+
+def tls_context(trusted: str) -> ssl.SSLContext:
+    """``trusted``: "on" for the system's certificates, or a file of those to trust."""
+    try:
+        return ssl.create_default_context(cafile=None if trusted == "on" else trusted)
+    except OSError as error:
+        raise Unusable(f"{trusted} has no certificates to trust: {error.strerror}.") from error
+
+
+def serial_level(address: Address) -> int:
+    """For what is compared and set: in the one datacenter, or in all."""
+    local = address.consistency.startswith("LOCAL")
+    level: int = ConsistencyLevel.LOCAL_SERIAL if local else ConsistencyLevel.SERIAL
+    return level
+
+
+def datacenter_of(session: Session, address: Address) -> str:
+    """The one that is asked: as the address says, or that of the node that answers."""
+    if address.datacenter:
+        return address.datacenter
+    ((name,),) = session.execute("SELECT data_center FROM system.local")
+    return str(name)
+
+
+def copies_of(session: Session, address: Address) -> int | None:
+    """Copies of the keyspace that count for the consistency level: those in its datacenter, or all.
+    None where there is no such keyspace."""
+    keyspace = session.cluster.metadata.keyspaces.get(address.keyspace)
+    if keyspace is None:
+        return None
+    strategy = keyspace.replication_strategy
+    factors = getattr(strategy, "dc_replication_factors", None)
+    if factors is None:
+        return int(strategy.replication_factor)
+    if address.consistency.startswith("LOCAL"):
+        return int(factors.get(datacenter_of(session, address), 0))
+    return sum(map(int, factors.values()))

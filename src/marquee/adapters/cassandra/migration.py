@@ -1,0 +1,186 @@
+"""The schema: numbered files, and what all processes must agree on, made once."""
+
+import secrets
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib import resources
+from typing import Any
+
+from cassandra import InvalidRequest
+from cassandra.cluster import Session
+from cassandra.query import SimpleStatement
+
+from ...errors import StoreAway, Unusable
+from .address import Address, check_overlap, parse
+from .driver import connected, copies_of, datacenter_of, serial_level
+
+SHARDS = 16
+MINUTE = 60_000_000
+LOCK_SECONDS = 60
+STEP_SECONDS = 30.0
+MIGRATE = "run `marquee migrate`"
+
+MAKE_KEYSPACE = """
+    CREATE KEYSPACE IF NOT EXISTS {keyspace}
+    WITH replication = {{'class': 'NetworkTopologyStrategy', '{datacenter}': {copies}}}"""
+
+# What all processes have in common, and notes. Of two that make a table at once through two nodes
+# each makes its own, unless they give it one id. All others are made under a lock that is in this.
+MAKE_AGREEMENT = """
+    CREATE TABLE IF NOT EXISTS agreement (name text PRIMARY KEY, value text) WITH id = {id}"""
+
+READ = "SELECT value FROM agreement WHERE name = %s"
+SETTLE = "INSERT INTO agreement (name, value) VALUES (%s, %s) IF NOT EXISTS"
+CHANGE = "UPDATE agreement SET value = %s WHERE name = %s IF value = %s"
+LOCK = f"""
+    INSERT INTO agreement (name, value) VALUES ('migrating', %s) IF NOT EXISTS
+    USING TTL {LOCK_SECONDS}"""
+HOLD = f"""
+    UPDATE agreement USING TTL {LOCK_SECONDS} SET value = %s WHERE name = 'migrating'
+    IF value = %s"""
+UNLOCK = "DELETE FROM agreement WHERE name = 'migrating' IF value = %s"
+BEGIN_SHARD = """
+    INSERT INTO lease (shard, relay, until, swept) VALUES (%s, '', 0, %s) IF NOT EXISTS"""
+TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
+
+
+def steps() -> list[str]:
+    """The schema's numbered files, in order; a schema's version is how many of them it has had."""
+    folder = resources.files(__package__) / "schema"
+    return [f.read_text("utf-8") for f in sorted(folder.iterdir(), key=lambda f: f.name)]
+
+
+def check_version(version: int, address: Address) -> None:
+    """Raises ``Unusable`` for what is newer than we know, ``StoreAway`` for what is older."""
+    known = len(steps())
+    if version > known:
+        raise Unusable(
+            f"{address} was made by a newer Marquee (schema {version}, this one knows {known}): "
+            "upgrade Marquee."
+        )
+    if version < known:
+        raise StoreAway(f"The rating store's schema is {version}, and not {known} yet: {MIGRATE}.")
+
+
+def migrate(url: str, shards: int = SHARDS) -> list[str]:
+    """Make or upgrade the keyspace; what was done. Safe to run twice, and by two at once.
+
+    ``shards``: of the outbox, where it is new; afterwards they stay. Raises ``Unusable`` for what
+    is newer than we know, ``StoreAway`` where the cluster can't be asked.
+    """
+    address = parse(url)
+    done = []
+    with connected(address) as session:
+        if copies_of(session, address) is None:
+            make_keyspace(session, address)
+            done.append(f"{address}: made the keyspace, {address.replication} copies of each row")
+        use_keyspace(session, address)
+        check_overlap(address.consistency, copies_of(session, address) or address.replication)
+        id = uuid.uuid5(uuid.NAMESPACE_URL, f"marquee:{address.keyspace}.agreement")
+        session.execute(MAKE_AGREEMENT.format(id=id), timeout=STEP_SECONDS)
+        with Agreed(session, address).alone() as agreed:
+            upgrade(session, agreed, address)
+            agreed.settle("shards", str(shards))
+            begin_shards(session, agreed)
+            agreed.settle("rater_key", secrets.token_hex(32))  # last: nobody begins without it
+    return [*done, f"{address}: the schema is up to date"]
+
+
+def make_keyspace(session: Session, address: Address) -> None:
+    datacenter = datacenter_of(session, address)
+    hosts = session.cluster.metadata.all_hosts()
+    nodes = sum(host.datacenter == datacenter for host in hosts)
+    if nodes < address.replication:
+        raise Unusable(
+            f"There are {nodes} nodes in {datacenter}, too few for {address.replication} copies: "
+            "add nodes, or take fewer copies with ?replication= in the rating store's URL."
+        )
+    statement = MAKE_KEYSPACE.format(
+        keyspace=address.keyspace, datacenter=datacenter, copies=address.replication
+    )
+    session.execute(statement, timeout=STEP_SECONDS)
+
+
+def use_keyspace(session: Session, address: Address) -> None:
+    """Some node may not have heard of a new keyspace yet."""
+    end = time.monotonic() + STEP_SECONDS
+    while time.monotonic() < end:
+        with suppress(InvalidRequest):
+            session.set_keyspace(address.keyspace)
+            return
+        time.sleep(0.2)
+    raise StoreAway(f"Some nodes of {address} do not know the keyspace: look at their logs.")
+
+
+def upgrade(session: Session, agreed: "Agreed", address: Address) -> None:
+    agreed.settle("schema", "0")
+    version, known = int(agreed.read("schema")), steps()
+    for number, step in enumerate(known[version:], version + 1):
+        for statement in statements(step):
+            agreed.hold()
+            session.execute(statement, timeout=STEP_SECONDS)
+        agreed.change("schema", str(number - 1), str(number))
+    check_version(int(agreed.read("schema")), address)
+
+
+def statements(script: str) -> list[str]:
+    """A script's statements one by one, without its comments."""
+    lines = (line.partition("--")[0] for line in script.splitlines())
+    return [text.strip() for text in "\n".join(lines).split(";") if text.strip()]
+
+
+def begin_shards(session: Session, agreed: "Agreed") -> None:
+    """A new outbox is swept up to before anything can have been sent."""
+    ((now,),) = session.execute(TIME)
+    before = now * 1000 // MINUTE - 10
+    for shard in range(int(agreed.read("shards"))):
+        agreed.ask(BEGIN_SHARD, shard, before)
+
+
+class Agreed:
+    """The table of agreements, in which each change is compared and set."""
+
+    def __init__(self, session: Session, address: Address) -> None:
+        self._session = session
+        self._serial = SimpleStatement(READ, consistency_level=serial_level(address))
+        self._me = secrets.token_hex(8)
+
+    def ask(self, cql: str, *values: object) -> bool:
+        """Whether the condition held."""
+        row: Any = self._session.execute(cql, values, timeout=STEP_SECONDS).one()
+        return bool(row[0])
+
+    def read(self, name: str) -> str:
+        return str(self._session.execute(self._serial, (name,)).one()[0])
+
+    def settle(self, name: str, value: str) -> None:
+        """What stands there is not changed."""
+        self.ask(SETTLE, name, value)
+
+    def change(self, name: str, before: str, after: str) -> None:
+        if not self.ask(CHANGE, after, name, before):
+            raise lost()
+
+    @contextmanager
+    def alone(self) -> Iterator["Agreed"]:
+        """One at a time. The lock of one who died falls after a minute."""
+        end = time.monotonic() + 2 * LOCK_SECONDS
+        while not self.ask(LOCK, self._me):
+            if time.monotonic() > end:
+                raise lost()
+            time.sleep(0.2)
+        try:
+            yield self
+        finally:
+            self.ask(UNLOCK, self._me)
+
+    def hold(self) -> None:
+        """Keep the lock for another minute."""
+        if not self.ask(HOLD, self._me, self._me):
+            raise lost()
+
+
+def lost() -> StoreAway:
+    return StoreAway("Somebody else migrates the rating store: try again in a minute.")

@@ -1,0 +1,90 @@
+"""The outbox: intents in buckets, and the relays that share them."""
+
+from collections.abc import AsyncIterator, Sequence
+
+from ...model import NEVER, REMOVED, Applied, Rating, RatingChanged
+from ...ports import Intent, Lease
+from .cluster import Cassandra
+from .ratings import ERASURE, MINUTE, SECOND, CassandraRatings, each
+
+BUCKET = """
+    SELECT user_id, movie_id, value, version, sent_at FROM outbox
+    WHERE shard = ? AND minute = ? AND sent_at >= ?"""
+ATTEND = "INSERT INTO attendance (minute, relay, until) VALUES (?, ?, ?)"
+LIVING = "SELECT relay, until FROM attendance WHERE minute = ?"
+HELD = "SELECT relay, until, swept FROM lease WHERE shard = ?"
+TAKE = "UPDATE lease SET relay = ?, until = ? WHERE shard = ? IF relay = ? AND until = ?"
+LET_GO = "UPDATE lease SET until = 0 WHERE shard = ? IF relay = ?"
+SWEPT = "UPDATE lease SET swept = ? WHERE shard = ? IF relay = ? AND until > ?"
+
+
+class CassandraOutbox:
+    """``ports.Outbox``."""
+
+    def __init__(self, cassandra: Cassandra, ratings: CassandraRatings) -> None:
+        self._cassandra = cassandra
+        self._ratings = ratings
+
+    async def shards(self) -> int:
+        return self._cassandra.agreements.shards
+
+    async def now(self) -> int:
+        return self._cassandra.now()
+
+    async def attend(self, relay: str, seconds: float) -> list[str]:
+        now = self._cassandra.now()
+        until = now + int(seconds * SECOND)
+        # The next minute's, too, so that a look at the present one alone finds who lives.
+        for minute in range(now // MINUTE, max(now + MINUTE, until) // MINUTE + 1):
+            await self._cassandra.execute(ATTEND, (minute, relay, until))
+        rows = await self._cassandra.execute(LIVING, (now // MINUTE,))
+        return sorted(name for name, until in rows if until > now)
+
+    async def lease(self, shard: int, relay: str, seconds: float) -> Lease | None:
+        rows = await self._cassandra.execute(HELD, (shard,), serial=True)
+        holder, until, swept = rows[0]
+        now = self._cassandra.now()
+        if holder != relay and until > now:
+            return None
+        ours = (relay, now + int(seconds * SECOND), shard, holder, until)
+        return Lease(shard, swept) if await self._cassandra.compare_and_set(TAKE, ours) else None
+
+    async def release(self, shard: int, relay: str) -> None:
+        await self._cassandra.compare_and_set(LET_GO, (shard, relay))
+
+    async def intents(self, shard: int, minute: int, since: int = 0) -> AsyncIterator[list[Intent]]:
+        async for rows in self._cassandra.pages(BUCKET, (shard, minute, since)):
+            yield [Intent(Rating(*row[:4]), row[4]) for row in rows]
+
+    async def settle(self, intents: Sequence[Intent]) -> list[RatingChanged]:
+        newest: dict[tuple[str, str], Applied] = {}
+        for (user_id, movie_id, value, version), _ in intents:
+            known = newest.get((user_id, movie_id), NEVER)
+            newest[user_id, movie_id] = max(known, Applied(version, value))
+        ratings = [Rating(*pair, change.value, change.version) for pair, change in newest.items()]
+        told = await each(self._settle, ratings)
+        return [self.event(rating) for found in told for rating in found]
+
+    async def swept(self, shard: int, relay: str, minute: int) -> bool:
+        now = self._cassandra.now()
+        return await self._cassandra.compare_and_set(SWEPT, (minute, shard, relay, now))
+
+    async def swept_to(self) -> list[int]:
+        return await self._cassandra.swept()
+
+    def event(self, rating: Rating) -> RatingChanged:
+        user_id, movie_id, value, version = rating
+        return RatingChanged(movie_id, self._ratings.rater(user_id), version, value)
+
+    async def _settle(self, rating: Rating) -> list[Rating]:
+        """What the store holds of a pair, once its newest intent is done."""
+        user_id, movie_id, value, version = rating
+        if movie_id == ERASURE:
+            _, removals = await self._ratings.carry_out(user_id, version)
+            return removals
+        erased, found = await self._ratings.pairs(user_id, [movie_id])
+        stands = max((Applied(r.version, r.value) for r in found), default=NEVER)
+        if version > erased and Applied(version, value) > stands:
+            await self._ratings.put(rating)
+            _, found = await self._ratings.pairs(user_id, [movie_id])
+        return found or [rating._replace(value=REMOVED)]
