@@ -146,7 +146,9 @@ class Cassandra(JavaPart):
 
     def variables(self) -> dict[str, str]:
         hosts = ",".join(f"{node.host}:{node.port}" for node in self.servers)
-        return {"MARQUEE_RATINGS_URL": f"cassandra://{hosts}/marquee?replication={len(self.servers)}"}
+        return {
+            "MARQUEE_RATINGS_URL": f"cassandra://{hosts}/marquee?replication={len(self.servers)}"
+        }
 
 
 class CassandraRing(Cassandra):
