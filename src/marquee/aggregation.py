@@ -37,9 +37,7 @@ class Aggregator:
             self._events.seek(batch.partition, moved.position)
             return 0
         except BaseException:
-            # Whatever became of it (also where it was cut off): the same records come again.
-            if batch.start is not None:
-                self._events.seek(batch.partition, batch.start)
+            self._events.again(batch)  # whatever became of it, also where it was cut off
             raise
         if changed:
             self._notices.tell("totals")

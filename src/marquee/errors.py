@@ -29,6 +29,11 @@ class StoreAway(MarqueeError):
     """A store can't be reached, or can't write, at present. Nothing was promised; try again."""
 
 
+class LogLost(StoreAway):
+    """The event log is not, or not all of it, the one that was folded: reading on would lose what
+    is missing. Stays so until `marquee rebuild`; what else can go on goes on."""
+
+
 class PositionMoved(MarqueeError):
     """A batch begins elsewhere than its consumer stands: it was folded already, or skips events.
 

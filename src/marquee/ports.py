@@ -203,8 +203,8 @@ class Poison(NamedTuple):
 class Batch:
     """Consecutive records of one partition: those in (start, end]. Positions are the log's own.
 
-    ``start`` None: the batch has no place in a log (a rebuild, a retry), and no position is kept.
-    ``mark``: the ``Position.mark`` of ``end``.
+    ``start`` None: the batch has no place in a log (a rebuild, a retry, a log without positions),
+    and no position is kept. ``mark``: the ``Position.mark`` of ``end``.
     """
 
     events: Sequence[RatingChanged]
@@ -224,12 +224,17 @@ class EventLog(Protocol):
         Lets records gather for a moment: the more there are, the less a fold costs of each.
 
         Begins at the position that the totals hold, and goes on behind what it gave last; where
-        that gave nothing, it begins again: the totals may have been restored meanwhile.
+        that gave nothing, it begins again: the totals may have been restored meanwhile. Raises
+        ``LogLost``, once, for what can't be read on; the rest goes on with the next call.
         """
         ...
 
     def seek(self, partition: int, position: int) -> None:
         """Go on from behind ``position``. Only remembers it: never waits, never fails."""
+        ...
+
+    def again(self, batch: Batch) -> None:
+        """The batch was not folded: its records come again. Only remembers it, as ``seek``."""
         ...
 
     async def done(self, batch: Batch) -> None:
@@ -242,7 +247,12 @@ class EventLog(Protocol):
 
     async def ends(self) -> dict[int, int]:
         """Where the log ends: by partition, the offset at which its consumer stands that has folded
-        all that is in it now."""
+        all that is in it now. Empty where it knows no positions."""
+        ...
+
+    async def bridges(self) -> Sequence[Batch]:
+        """Where the log can't be read on (``LogLost``): empty batches from where the totals stand
+        to the log's end. A rebuild asks for them first and folds them last."""
         ...
 
 

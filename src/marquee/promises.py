@@ -7,13 +7,14 @@ at again after the events had time to arrive.
 import asyncio
 import time
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from contextlib import suppress
 from typing import NamedTuple
 
 from . import events
-from .errors import Invalid
+from .errors import Invalid, PositionMoved
 from .model import NEVER, REMOVED, Applied, Pair, RatingChanged, Totals
-from .ports import Batch, Correction, DeadLetter, RatingStore, TotalsStore
+from .ports import Batch, Correction, DeadLetter, EventLog, RatingStore, TotalsStore
 
 SETTLED_SECONDS = 600
 """What is applied against the store's word is taken back if it is older: in some stores the event
@@ -34,12 +35,18 @@ class Drift(NamedTuple):
 
 
 class Promises:
-    """``drain``: folds, or waits for, what was acknowledged by the time it is called."""
+    """``drain``: folds, or waits for, what was acknowledged by the time it is called. ``log``:
+    the event log, where it may be lost while the totals are not."""
 
     def __init__(
-        self, ratings: RatingStore, totals: TotalsStore, drain: Callable[[], Awaitable[None]]
+        self,
+        ratings: RatingStore,
+        totals: TotalsStore,
+        drain: Callable[[], Awaitable[None]],
+        log: EventLog | None = None,
     ) -> None:
         self._ratings = ratings
+        self._log = log
         self._totals = totals
         self._drain = drain
 
@@ -109,9 +116,15 @@ class Promises:
 
     async def rebuild(self, movies: Collection[str] | None = None) -> int:
         """Make the totals anew from the rating store, of all movies or of these; how many movies
-        were not right."""
+        were not right.
+
+        With all of them right, what the event log has lost is no loss: it is read on from where
+        it ended at the start.
+        """
         slices = 1
+        bridges: Sequence[Batch] = ()
         if movies is None:
+            bridges = await self._log.bridges() if self._log else ()
             slices = 1 + await self._pairs() // SLICE
         wrong: set[str] = set()
         for number in range(slices):
@@ -121,6 +134,9 @@ class Promises:
                 asked = movies is None or movie_id in movies
                 if asked and stored != recounted and await self._totals.recount(movie_id):
                     wrong.add(movie_id)
+        for bridge in bridges:
+            with suppress(PositionMoved):  # somebody reads on there already
+                await self._totals.fold(bridge)
         return len(wrong)
 
     async def _rebuild_slice(

@@ -252,6 +252,9 @@ def share_of(shards: int, relays: int, rank: int) -> tuple[int, int]:
 # ---- the other end -----------------------------------------------------------------------------
 
 
+NOBODY_FOLDS = "No aggregator folds the log."
+
+
 async def arrive(
     outbox: Outbox, events: EventLog, totals: TotalsStore, pause: Pause = asyncio.sleep
 ) -> None:
@@ -268,9 +271,15 @@ async def arrive(
     async def folded(partition: int) -> int:
         return (await totals.position(partition)).offset
 
+    async def waiting() -> int:
+        return -await events.behind()
+
     await reach(bucket, swept, "No relay sweeps the outbox.", pause)
-    for partition, end in (await events.ends()).items():
-        await reach(end, partial(folded, partition), "No aggregator folds the log.", pause)
+    ends = await events.ends()
+    for partition, end in ends.items():
+        await reach(end, partial(folded, partition), NOBODY_FOLDS, pause)
+    if not ends:  # a log that knows no positions: when nothing waits, all is taken
+        await reach(0, waiting, NOBODY_FOLDS, pause)
 
 
 async def reach(

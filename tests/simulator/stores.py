@@ -280,6 +280,10 @@ class MemoryLog:
     def seek(self, partition: int, position: int) -> None:
         self._at[partition] = position
 
+    def again(self, batch: Batch) -> None:
+        if batch.start is not None:
+            self.seek(batch.partition, batch.start)
+
     @between_points
     def done(self, batch: Batch) -> None:
         if not self._keeps:
@@ -297,6 +301,9 @@ class MemoryLog:
     def ends(self) -> dict[int, int]:
         self._feed()
         return {n: len(records) for n, records in enumerate(self._log.partitions)}
+
+    async def bridges(self) -> Sequence[Batch]:
+        return ()
 
 
 # ---- totals, catalogue and chart: one database -------------------------------------------------

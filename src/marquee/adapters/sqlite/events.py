@@ -6,6 +6,7 @@ A single writer commits ids in their order, so that a reader behind one id has s
 import asyncio
 import sqlite3
 import time
+from collections.abc import Sequence
 from contextlib import suppress
 
 from ...events import encode, fault
@@ -55,6 +56,9 @@ class SqliteOutbox:
     def seek(self, partition: int, position: int) -> None:
         self._at = position
 
+    def again(self, batch: Batch) -> None:
+        self._at = batch.start
+
     async def done(self, batch: Batch) -> None:
         if batch.end < self._pruned + PRUNE_EVERY:
             return
@@ -70,6 +74,9 @@ class SqliteOutbox:
 
     async def ends(self) -> dict[int, int]:
         return {0: await self._database.read(last_id)}
+
+    async def bridges(self) -> Sequence[Batch]:
+        return ()  # the outbox lives and dies with the totals
 
     async def _look(self, limit: int) -> Batch | None:
         batch = await self._database.read(lambda connection: self._next(connection, limit))
