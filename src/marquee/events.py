@@ -1,19 +1,37 @@
-"""A ``RatingChanged`` as bytes: how it stands in event logs and dead letters.
+"""A ``RatingChanged`` as bytes: how it stands in event logs and dead letters (docs/events.md).
 
 JSON, version 1: ``{"v": 1, "movieId": "tt0111161", "rater": "<32 hex digits>", "version":
-<microseconds>, "value": <1-21>}``.
+<microseconds>, "value": <1-21>}``. Members that a reader does not know are none of its concern.
 """
 
 import json
 from typing import Any
+
+import msgspec
 
 from .model import MAX_VERSION, REMOVED, RatingChanged, is_movie_id
 
 SCHEMA = 1
 
 
+class Members(msgspec.Struct):
+    v: int
+    movieId: str  # noqa: N815 - as it is written
+    rater: str
+    version: int
+    value: int
+
+
+read_members = msgspec.json.Decoder(Members).decode
+
+
 def encode(event: RatingChanged) -> bytes:
     movie_id, rater, version, value = event
+    if fault(event) is None:  # then nothing in it needs an escape: a tenth of what json takes
+        return (
+            f'{{"v": {SCHEMA}, "movieId": "{movie_id}", "rater": "{rater.hex()}", '
+            f'"version": {version}, "value": {value}}}'
+        ).encode()
     members = {"v": SCHEMA, "movieId": movie_id, "rater": rater.hex()}
     return json.dumps({**members, "version": version, "value": value}).encode()
 
@@ -21,16 +39,25 @@ def encode(event: RatingChanged) -> bytes:
 def decode(raw: bytes) -> RatingChanged:
     """Raises ``ValueError``, saying what is wrong, where the bytes are no event."""
     try:
-        members = json.loads(raw)
-        if members["v"] != SCHEMA:
-            raise ValueError(f"schema {members['v']!r} is not known")
-        rater = bytes.fromhex(members["rater"])
-        event = RatingChanged(members["movieId"], rater, members["version"], members["value"])
-    except (KeyError, TypeError, RecursionError) as error:
-        raise ValueError(f"no event: {error!r}") from error
+        members = read_members(raw)
+        rater = bytes.fromhex(members.rater)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise ValueError(unknown_schema(raw) or f"no event: {error}") from error
+    if members.v != SCHEMA:
+        raise ValueError(f"schema {members.v} is not known")
+    event = RatingChanged(members.movieId, rater, members.version, members.value)
     if (wrong := fault(event)) is not None:
         raise ValueError(wrong)
     return event
+
+
+def unknown_schema(raw: bytes) -> str | None:
+    """What to say of bytes with other members than ours because they follow another schema."""
+    try:
+        version = json.loads(raw)["v"]
+    except (KeyError, TypeError, ValueError, RecursionError):
+        return None
+    return None if version == SCHEMA else f"schema {version!r} is not known"
 
 
 def fault(event: tuple[Any, ...]) -> str | None:
