@@ -1,17 +1,19 @@
 """The stores that the contracts are proven on. Add a class for each further one to ``BACKENDS``,
 with the suites that say something about it.
 
-A backend opens itself in a folder, empty, and closes; ``relay`` brings what was sent to its log.
+A backend opens itself in a folder, empty, and closes. ``deliver`` brings what was sent to its log,
+``spoil`` some bytes that are no event; ``another`` is a further consumer, as of another process.
 """
 
 import itertools
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import ClassVar, Self
 
-from marquee.adapters import cassandra, postgres, sqlite
+from marquee.adapters import cassandra, kafka, postgres, rabbitmq, sqlite
+from marquee.adapters.sqlite.ratings import SEND
 from marquee.model import Prior
 from marquee.ports import (
     Batch,
@@ -20,16 +22,24 @@ from marquee.ports import (
     EventLog,
     Intent,
     Outbox,
+    Poison,
     RatingStore,
+    Topic,
     TotalsStore,
 )
 from tests.simulator import stores as memory
 from tests.support import cassandra as keyspaces
+from tests.support import logs
 from tests.support import postgres as databases
+
+SLOTS = 3
 
 
 class Backend:
-    suites: ClassVar = {"catalogue", "charts", "event_log", "rating_store", "totals_store"}
+    suites: ClassVar = {
+        *("catalogue", "charts", "event_log", "event_log_positions", "rating_store"),
+        "totals_store",
+    }
     """What is proven on it."""
 
     ratings: RatingStore
@@ -37,6 +47,15 @@ class Backend:
     totals: TotalsStore
     catalogue: Catalogue
     charts: Charts
+
+    async def deliver(self) -> None:
+        """Nothing to do where the outbox is the log."""
+
+    async def spoil(self, raw: bytes) -> None:
+        raise NotImplementedError
+
+    def another(self) -> AbstractAsyncContextManager[EventLog]:
+        raise NotImplementedError
 
 
 class Sqlite(Backend):
@@ -46,6 +65,7 @@ class Sqlite(Backend):
         database = await sqlite.Database.open(folder / "marquee.db", lambda stands: prior or stands)
         try:
             backend = cls()
+            backend.database = database
             backend.ratings = await sqlite.SqliteRatings.open(database)
             backend.events = sqlite.SqliteOutbox(database)
             backend.totals = sqlite.SqliteTotals(database)
@@ -54,6 +74,15 @@ class Sqlite(Backend):
             yield backend
         finally:
             await database.close()
+
+    async def spoil(self, raw: bytes) -> None:
+        """As far as a table lets anybody: by an id that is none."""
+        row = (raw.decode(errors="replace"), bytes(16), 1, 1)
+        await self.database.write(lambda connection: connection.execute(SEND, row))
+
+    @asynccontextmanager
+    async def another(self) -> AsyncIterator[EventLog]:
+        yield sqlite.SqliteOutbox(self.database)
 
 
 class Memory(Backend):
@@ -65,15 +94,26 @@ class Memory(Backend):
         def now() -> int:
             return next(clock)
 
-        ratings, log = memory.RatingDisk(), memory.LogDisk()
-        movies = memory.MovieDisk(prior or Prior())
         backend = cls()
-        backend.ratings = memory.MemoryRatings(ratings, now)
-        backend.events = memory.MemoryLog(log, movies, feed=lambda: memory.relay(ratings, log))
+        backend.sent, backend.log = memory.RatingDisk(), memory.LogDisk(SLOTS)
+        backend.movies = movies = memory.MovieDisk(prior or Prior())
+        backend.ratings = memory.MemoryRatings(backend.sent, now)
         backend.totals = memory.MemoryTotals(movies, now)
         backend.catalogue = memory.MemoryCatalogue(movies)
         backend.charts = memory.MemoryCharts(movies, now)
+        backend.events = backend.consumer()
         yield backend
+
+    def consumer(self) -> EventLog:
+        sent, log = self.sent, self.log
+        return memory.MemoryLog(log, self.movies, feed=lambda: memory.relay(sent, log))
+
+    async def spoil(self, raw: bytes) -> None:
+        self.log.append(0, Poison(raw, "made up"))
+
+    @asynccontextmanager
+    async def another(self) -> AsyncIterator[EventLog]:
+        yield self.consumer()
 
 
 class Postgres(Memory):
@@ -96,6 +136,64 @@ class Postgres(Memory):
 
 class TwoShards(Postgres):
     shards = 2
+
+
+class Logged(Memory):
+    """The event log on a server; what is beside it is in memory."""
+
+    topic: Topic
+
+    async def deliver(self) -> None:
+        await self.topic.publish(list(self.sent.outbox.values()))
+        self.sent.outbox.clear()
+
+
+class Kafka(Logged):
+    suites: ClassVar = {"event_log", "event_log_positions"}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path, prior: Prior | None = None) -> AsyncIterator[Self]:
+        with logs.kafka_topic(SLOTS) as url:
+            async with super().open(folder, prior) as backend:
+                backend.url, backend.group = url, logs.unique("group")
+                backend.topic = kafka.KafkaTopic(url, SLOTS)
+                async with backend.another() as backend.events:
+                    yield backend
+                await backend.topic.close()
+
+    async def spoil(self, raw: bytes) -> None:
+        logs.produce(self.url, 0, raw)
+
+    @asynccontextmanager
+    async def another(self) -> AsyncIterator[EventLog]:
+        log = kafka.KafkaLog(self.url, self.totals, self.group, gather=0.02)
+        yield log
+        await log.close()
+
+
+class RabbitMQ(Logged):
+    suites: ClassVar = {"event_log"}
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path, prior: Prior | None = None) -> AsyncIterator[Self]:
+        with logs.rabbitmq_queue() as url:
+            async with super().open(folder, prior) as backend:
+                backend.url = url
+                backend.topic = rabbitmq.RabbitTopic(url, SLOTS)
+                async with backend.another() as backend.events:
+                    yield backend
+                await backend.topic.close()
+
+    async def spoil(self, raw: bytes) -> None:
+        logs.enqueue(self.url, raw)
+
+    @asynccontextmanager
+    async def another(self) -> AsyncIterator[EventLog]:
+        log = rabbitmq.RabbitLog(self.url, gather=0.02)
+        yield log
+        await log.close()
 
 
 @asynccontextmanager
@@ -151,7 +249,7 @@ class RelayedLog(memory.MemoryLog):
         return await super().poll(limit)
 
 
-BACKENDS = [Sqlite, Memory, Postgres, TwoShards, Cassandra]
+BACKENDS = [Sqlite, Memory, Postgres, TwoShards, Cassandra, Kafka, RabbitMQ]
 
 
 def proving(suite: str) -> list[type[Backend]]:

@@ -1,0 +1,43 @@
+"""Events that are sent, read and folded, whatever the log."""
+
+import asyncio
+
+from marquee.model import Rating
+
+LONG_AGO = 1_000_000_000_000_000
+
+
+async def send(stores, number, first=0):
+    """So many events, one a movie."""
+    await stores.ratings.merge(
+        [Rating("u", f"m{n:04}", 5, LONG_AGO + n) for n in range(first, first + number)]
+    )
+    await stores.deliver()
+
+
+async def read(log, number, limit):
+    """Batches with so many events in all. The first may take its time, as a group needs to share
+    the log; after it nothing may be missing, not even for a moment."""
+    batches = []
+    async with asyncio.timeout(30):
+        while len(movies(batches)) < number:
+            batch = await log.poll(limit)
+            assert batch is not None or not batches
+            if batch is not None:
+                batches.append(batch)
+    return batches
+
+
+async def fold(stores, batches):
+    for batch in batches:
+        await stores.totals.fold(batch)
+        await stores.events.done(batch)
+
+
+def movies(batches):
+    return sorted(event.movie_id for batch in batches for event in batch.events)
+
+
+def named(number, first=0):
+    """The movies of so many events."""
+    return [f"m{n:04}" for n in range(first, first + number)]
