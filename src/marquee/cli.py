@@ -20,13 +20,15 @@ from .model import is_movie_id, is_user_id
 
 if TYPE_CHECKING:  # commands import what they need: `marquee --help` is quick
     from . import importers
-    from .aggregation import Aggregator
     from .model import Chart, Erasure
     from .ports import DeadLetter
     from .promises import Drift, Promises
     from .wiring import Stores
 
 T = TypeVar("T")
+
+ALL = ("ratings", "events", "movies", "cache")
+"""The stores that may each be on servers of its own."""
 
 # Typer carries a click of its own, and does not name this one itself.
 UsageFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -92,7 +94,8 @@ def serve(
         list[str] | None,
         typer.Argument(
             metavar="[ROLE]...",
-            help="ratings, movies, top-rated, best-pictures; all by default.",
+            help="ratings, movies, top-rated, best-pictures; with stores on servers also relay, "
+            "aggregator, refresher; all by default.",
         ),
     ] = None,
     host: Annotated[str | None, typer.Option(help="The address. [default: 127.0.0.1]")] = None,
@@ -105,21 +108,22 @@ def serve(
 ) -> None:
     """Run the roles, until SIGTERM or Ctrl-C: what was accepted is answered first."""
     from .serving import serve as serve_all
-    from .wiring import HTTP_ROLES, WORKERS
+    from .wiring import HTTP_ROLES, ROLES, WORKERS, on_servers
 
     found = settings(host=host, port=port, data=data, workers=workers)
     for role in roles or ():
-        if role in WORKERS:
+        if role not in ROLES:
+            raise Unusable(f"There is no role {role!r}{config.nearest(role, list(ROLES))}")
+        if role in WORKERS and not on_servers(found):
             raise Unusable(
                 f"Embedded, there is no {role} by itself: it runs in the one process that serves."
             )
-        if role not in HTTP_ROLES:
-            raise Unusable(f"There is no role {role!r}{config.nearest(role, list(HTTP_ROLES))}")
-    if found["workers"] > 1:
+    if found["workers"] > 1 and not on_servers(found):
         raise Unusable(
             "The embedded stores serve one process: --workers above 1 needs stores on servers."
         )
-    run(serve_all(found, tuple(roles or HTTP_ROLES), with_demo=demo))
+    by_default = ROLES if on_servers(found) else HTTP_ROLES
+    run(serve_all(found, tuple(dict.fromkeys(roles or by_default)), with_demo=demo))
 
 
 @app.command()
@@ -202,10 +206,11 @@ def import_files(
                 detail=detail,
             )
         if not dry_run:
-            await aggregator(stores).drain()
+            await stores.catch_up()
         return done
 
-    for line in run(on_stores(settled, main, make=not dry_run)).lines():
+    needs = ("ratings", "movies", "cache")
+    for line in run(on_stores(settled, main, *needs, make=not dry_run)).lines():
         print(line)
     if dry_run:
         print("dry run: nothing was changed")
@@ -221,10 +226,10 @@ def demo(data: Data = None) -> None:
 
     async def main(stores: "Stores") -> None:
         await demo_data.load(stores.ratings, stores.catalogue)
-        await aggregator(stores).drain()
+        await stores.catch_up()
         await stores.remember(DEMO, "loaded")
 
-    run(on_stores(found, main, make=True))
+    run(on_stores(found, main, "ratings", "movies", "cache", make=True))
     print(demo_data.LABEL)
 
 
@@ -261,7 +266,7 @@ def export(
         async for text in exports.lines(pages or exports.movies(stores.catalogue), form):
             sys.stdout.write(text)
 
-    run(on_stores(found, main))
+    run(on_stores(found, main, "ratings" if what is Kind.ratings else "movies"))
 
 
 @app.command()
@@ -280,7 +285,7 @@ def top(
     async def main(stores: "Stores") -> "tuple[Chart, str | None]":
         return await stores.charts.chart(ChartQuery(limit=number)), await stores.recall(DEMO)
 
-    chart, loaded = run(on_stores(found, main))
+    chart, loaded = run(on_stores(found, main, "movies"))
     table = Table("", "movie", "year", "rate", "mean", "ratings", "box office", box=None)
     for rank, (movie, totals, _) in enumerate(chart.entries, 1):
         rate = rate_tenths(totals.number, totals.total, chart.prior) or 0
@@ -310,7 +315,7 @@ def verify(data: Data = None) -> None:
     async def main(stores: "Stores") -> "list[Drift]":
         return await promises(stores).verify()
 
-    drifts = run(on_stores(settings(data=data), main))
+    drifts = run(on_stores(settings(data=data), main, *ALL))
     for movie_id, said, counted in drifts:
         if said == counted:
             print(f"{movie_id}: its sums or its rate are not those of its ratings")
@@ -337,13 +342,13 @@ def rebuild(
         raise Invalid(f"There is no movie {movie!r}: ids are 1 to 20 of A-Z, a-z, 0-9, _ and -.")
 
     async def main(stores: "Stores") -> int:
-        await aggregator(stores).drain()  # what is late is not wrong
+        await stores.drain()  # what is late is not wrong
         movies = None if movie is None else {movie}
         if drifted:
             movies = {drift.movie_id for drift in await promises(stores).verify()}
         return await promises(stores).rebuild(movies)
 
-    print(f"{run(on_stores(settings(data=data), main))} movies were put right")
+    print(f"{run(on_stores(settings(data=data), main, *ALL))} movies were put right")
 
 
 @app.command("dead-letters")
@@ -374,7 +379,7 @@ def dead_letters(
         print(f"Dead letter {letter.id} is folded.")
         return True
 
-    kept = run(on_stores(settings(data=data), main))
+    kept = run(on_stores(settings(data=data), main, "ratings", "movies", "events"))
     print(f"{kept} dead letters")
     if action and kept:
         raise typer.Exit(1)
@@ -387,10 +392,10 @@ def erase(user: Annotated[str, typer.Option(help="Whose ratings go.")], data: Da
 
     async def main(stores: "Stores") -> "Erasure":
         erasure = await stores.ratings.erase(user)
-        await aggregator(stores).drain()
+        await stores.catch_up()
         return erasure
 
-    erasure = run(on_stores(settings(data=data), main))
+    erasure = run(on_stores(settings(data=data), main, "ratings"))
     print(f"{erasure.ratings} ratings erased; the receipt: {erasure.rater.hex()} {erasure.version}")
 
 
@@ -446,25 +451,22 @@ def check_user(user: str) -> None:
 
 
 async def on_stores(
-    found: config.Settings, main: "Callable[[Stores], Awaitable[T]]", *, make: bool = False
+    found: config.Settings,
+    main: "Callable[[Stores], Awaitable[T]]",
+    *needs: str,
+    make: bool = False,
 ) -> T:
-    """Do something with the stores; ``make``: also where there are none yet."""
+    """Do something with the stores that are named; ``make``: also where there are none yet."""
     from .wiring import open_stores
 
-    async with open_stores(found, make=make) as stores:
+    async with open_stores(found, make=make, needs=needs) as stores:
         return await main(stores)
-
-
-def aggregator(stores: "Stores") -> "Aggregator":
-    from .aggregation import Aggregator
-
-    return Aggregator(stores.events, stores.totals, stores.notices)
 
 
 def promises(stores: "Stores") -> "Promises":
     from .promises import Promises
 
-    return Promises(stores.ratings, stores.totals, aggregator(stores).drain)
+    return Promises(stores.ratings, stores.totals, stores.drain)
 
 
 @contextmanager

@@ -8,14 +8,14 @@ import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
 from .config import Settings
 from .errors import Unusable
 from .http.charts import TEN
 from .http.server import Server
-from .wiring import DEMO, Marquee, open_stores, own_keys
+from .wiring import DEMO, USES, Marquee, on_servers, open_stores, own_keys
 
 BACKLOG = 2048
 """Connections that may wait to be taken."""
@@ -54,7 +54,10 @@ async def serve(settings: Settings, roles: Sequence[str], *, with_demo: bool) ->
         async with running(settings, roles, with_demo=with_demo) as (marquee, first):
             url = f"http://{address(settings['host'])}:{listener.getsockname()[1]}"
             server = Server(marquee.app(), lambda: announce(settings, marquee, url, first=first))
+            await marquee.start(server.stop)
             await server.serve([listener])
+    if marquee.fault is not None:
+        raise marquee.fault
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -99,18 +102,20 @@ async def running(
     settings: Settings, roles: Sequence[str], *, with_demo: bool
 ) -> AsyncIterator[tuple[Marquee, bool]]:
     """All of a process but its port, and whether this is the first start on its stores."""
-    with held(settings["data"]):
-        async with open_stores(settings, make=True) as stores:
-            first = await stores.recall(DEMO) is None
-            marquee = Marquee(settings, stores, roles)
+    needs = {store for role in roles for store in USES[role]}
+    # Of stores on servers many processes may live, also beside each other in one folder.
+    alone = nullcontext() if on_servers(settings) else held(settings["data"])
+    with alone:
+        async with open_stores(settings, make=True, needs=needs, wait=False) as stores:
+            first = stores.embedded and await stores.recall(DEMO) is None
             if first:
                 if with_demo:
                     from . import demo
 
                     await demo.load(stores.ratings, stores.catalogue)
-                    await marquee.aggregator.drain()
+                    await stores.catch_up()
                 await stores.remember(DEMO, "loaded" if with_demo else "declined")
-            await marquee.start()
+            marquee = Marquee(settings, stores, roles)
             try:
                 yield marquee, first
             finally:
@@ -123,7 +128,7 @@ def announce(settings: Settings, marquee: Marquee, url: str, *, first: bool) -> 
         log.info("serving at %s", url)
         return
     lines = [f"Marquee serves at {url}", ""]
-    ten = marquee.toprated.ten if "top-rated" in marquee.roles else None
+    ten = marquee.ten if "top-rated" in marquee.roles else None
     if ten is not None:
         lines += [f"  the ten        {url}{TEN}"]
     lines += [f"  all its calls  {url}/docs"]

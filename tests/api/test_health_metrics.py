@@ -24,7 +24,9 @@ class TestHealth:
         assert answer.status_code == 200
         assert answer.json() == {
             "status": "ok",
-            "dependencies": {name: {"state": "up"} for name in ("ratings", "movies", "ten")},
+            "dependencies": {
+                name: {"state": "up"} for name in ("ratings", "movies", "ten", "nominations")
+            },
         }
 
     def test_a_store_that_cannot_write(self, tmp_path):

@@ -34,8 +34,8 @@ class Docs:
     """Both pages, of these calls and of the two themselves."""
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
-        self.endpoints = [*endpoints, *self._own()]
-        self.document = document(self.endpoints, __version__)
+        self.pages = self._own()
+        self.document = document([*endpoints, *self.pages], __version__)
         body = msgspec.json.encode(self.document)
         length = (b"content-length", b"%d" % len(body))
         self._openapi = Prepared(200, [JSON, CACHED, length], body)

@@ -26,9 +26,9 @@ SIZES = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024)
 
 
 class Metrics:
-    """One process's figures. ``gauges``: name → (help, the figure as it stands when asked)."""
+    """One process's figures."""
 
-    def __init__(self, gauges: Mapping[str, tuple[str, Figure]]) -> None:
+    def __init__(self) -> None:
         self.registry = CollectorRegistry()
         self.requests: defaultdict[Route, int] = defaultdict(int)
         self._durations = Durations()
@@ -41,7 +41,8 @@ class Metrics:
         self.ratings = Counter(
             "marquee_ratings_accepted", "Ratings acknowledged.", registry=self.registry
         )
-        self.registry.register(Gauges(gauges))
+        self._told = Told()
+        self.registry.register(self._told)
         self.registry.register(Requests(self.requests))
         self.registry.register(self._durations)
 
@@ -49,19 +50,27 @@ class Metrics:
         self.requests[method, route, status] += 1
         self._durations.observe(method, route, seconds)
 
+    def tell(self, name: str, text: str, figure: Figure) -> None:
+        """Tell of a figure as it stands when asked."""
+        self._told.figures[name] = (GaugeMetricFamily, text, figure)
+
+    def count(self, name: str, text: str, figure: Figure) -> None:
+        """The same, of one that only grows."""
+        self._told.figures[name] = (CounterMetricFamily, text, figure)
+
     def exposition(self, accept: str | None) -> tuple[bytes, str]:
         """All figures as text, and its media type."""
         encoder, content_type = choose_encoder(accept or "")
         return encoder(self.registry), content_type
 
 
-class Gauges(Collector):
-    def __init__(self, gauges: Mapping[str, tuple[str, Figure]]) -> None:
-        self._gauges = gauges
+class Told(Collector):
+    def __init__(self) -> None:
+        self.figures: dict[str, tuple[Callable[..., Metric], str, Figure]] = {}
 
     def collect(self) -> Iterable[Metric]:
-        for name, (text, figure) in self._gauges.items():
-            yield GaugeMetricFamily(f"marquee_{name}", text, value=figure())
+        for name, (family, text, figure) in self.figures.items():
+            yield family(f"marquee_{name}", text, value=figure())
 
 
 class Requests(Collector):

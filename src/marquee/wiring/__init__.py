@@ -1,0 +1,134 @@
+"""Which technology answers which port, by URL; and the stages put together on them.
+
+This is the one place that imports adapters, each in the branch that needs it. ``stores`` says what
+a process stands on; ``embedded`` and ``distributed`` are the two combinations that there are;
+``process`` puts the stages of a process's roles on them; ``keys`` are those of tokens.
+"""
+
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from ..config import Settings
+from ..errors import MarqueeError, Unusable
+from . import embedded
+from .keys import key_folder, own_keys, token_keys
+from .process import HTTP_ROLES, ROLES, USES, WORKERS, Marquee, contract
+from .stores import ALL, DEMO, Stores
+
+__all__ = [
+    "DEMO",
+    "HTTP_ROLES",
+    "ROLES",
+    "USES",
+    "WORKERS",
+    "Marquee",
+    "Stores",
+    "back_up",
+    "contract",
+    "diagnose",
+    "migrate",
+    "on_servers",
+    "open_stores",
+    "own_keys",
+    "restore",
+]
+
+SCHEMES = {
+    "ratings_url": ("cassandra",),
+    "events_url": ("kafka", "amqp", "amqps"),
+    "movies_url": ("postgresql", "postgres"),
+    "cache_url": ("redis", "rediss", "redis+cluster", "rediss+cluster"),
+}
+"""What each setting begins with where the stores are on servers."""
+
+
+def on_servers(settings: Settings) -> bool:
+    """Whether the stores are on servers, not embedded. Raises ``Unusable`` where only some are."""
+    there = {name for name, schemes in SCHEMES.items() if scheme_of(settings, name) in schemes}
+    if not there:
+        return False
+    if missing := sorted(SCHEMES.keys() - there):
+        shown = ", ".join(f"{name} is {settings.shown(name)}" for name in missing)
+        wanted = ", ".join(f"{name} {SCHEMES[name][0]}://…" for name in missing)
+        raise Unusable(
+            f"Either all stores are embedded or all are on servers, and {shown}: "
+            f"set {wanted}, or leave out {', '.join(sorted(there))}."
+        )
+    return True
+
+
+def scheme_of(settings: Settings, name: str) -> str:
+    url: str = settings[name]
+    return url.partition("://")[0]
+
+
+@asynccontextmanager
+async def open_stores(
+    settings: Settings,
+    *,
+    make: bool = False,
+    needs: Collection[str] = ALL,
+    wait: bool = True,
+) -> AsyncIterator[Stores]:
+    """Open what the settings name. Raises ``Unusable``.
+
+    ``make``: also what is not there yet, where it is embedded. ``needs``: of stores on servers
+    those that are used; ``wait``: until all of these answer, else ``StoreAway`` is raised.
+    """
+    if not on_servers(settings):
+        async with embedded.opened(settings, make=make) as stores:
+            yield stores
+        return
+    from . import distributed
+
+    async with distributed.opened(settings, needs) as stores:
+        if wait:
+            await distributed.answer(stores)
+        yield stores
+
+
+def migrate(settings: Settings) -> list[str]:
+    """Make or upgrade every store's schema, and change the prior where it is set; what was done."""
+    if not on_servers(settings):
+        return embedded.migrate(settings)
+    from . import distributed
+
+    done: list[str] = distributed.migrate(settings)
+    return done
+
+
+async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
+    """Each dependency, and what is wrong with it and what to do; None where nothing is."""
+    found: list[tuple[str, str | None]]
+    if on_servers(settings):
+        from . import distributed
+
+        found = await distributed.diagnose(settings)
+    else:
+        found = await embedded.diagnose(settings)
+    keys = settings["jwks"] or f"our own, in {key_folder(settings)}"
+    try:
+        source = token_keys(settings)
+        await source.refresh()
+        found.append((f"keys of tokens ({keys})", source.problem))
+    except MarqueeError as error:
+        found.append((f"keys of tokens ({keys})", str(error)))
+    return found
+
+
+def back_up(settings: Settings, file: Path) -> int:
+    return embedded.back_up(embedded_only(settings), file)
+
+
+def restore(settings: Settings, file: Path) -> Path | None:
+    return embedded.restore(embedded_only(settings), file)
+
+
+def embedded_only(settings: Settings) -> Settings:
+    if on_servers(settings):
+        raise Unusable(
+            "A backup of stores on servers is made with their own tools: this command is for the "
+            "embedded store."
+        )
+    return settings

@@ -1,0 +1,111 @@
+"""Everything in one SQLite file and in the memory of the one process."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from ..adapters import sqlite
+from ..adapters.memory import MemoryCache, MemoryNotices, MemoryRateLimiter
+from ..aggregation import Aggregator
+from ..config import Settings
+from ..errors import MarqueeError, Unusable
+from .keys import key_folder
+from .stores import Stores, Unneeded
+
+
+def database_file(settings: Settings) -> Path:
+    """The embedded stores' file. Raises ``Unusable`` where the URLs do not go together."""
+    expected = {"events_url": "outbox:", "cache_url": "memory:"}
+    for name, url in expected.items():
+        if settings[name] != url:
+            raise Unusable(
+                f"{name} is {settings.shown(name)}, and it would be {url} where stores are "
+                "embedded, or a server's where all of them are on servers."
+            )
+    if settings["movies_read_url"]:
+        raise Unusable("Embedded, there is no movies_read_url: the one file has no replica.")
+    ratings, movies = settings["ratings_url"], settings["movies_url"]
+    for url in filter(None, (ratings, movies)):
+        if not url.startswith("sqlite:///"):
+            raise Unusable(
+                f"The stores are sqlite:///FILE, or all on servers: "
+                f"{url.partition(':')[0]}: is neither."
+            )
+    if movies and movies != ratings:
+        raise Unusable("Embedded, ratings_url and movies_url must be the same file.")
+    if ratings:
+        return Path(ratings.removeprefix("sqlite:///"))
+    data: Path = settings["data"]
+    return data / "marquee.db"
+
+
+@asynccontextmanager
+async def opened(settings: Settings, *, make: bool) -> AsyncIterator[Stores]:
+    path = database_file(settings)
+    if not make and not path.exists():
+        raise Unusable(f"There is no store at {path}: name the data folder with --data.")
+    database = await sqlite.Database.open(path, settings.prior)
+    events, totals, notices = (
+        sqlite.SqliteOutbox(database),
+        sqlite.SqliteTotals(database),
+        MemoryNotices(),
+    )
+    nothing: Any = Unneeded("a relay's store")  # the outbox is the event log itself
+    drain = Aggregator(events, totals, notices).drain
+    try:
+        yield Stores(
+            ratings=await sqlite.SqliteRatings.open(database),
+            outbox=nothing,
+            topic=nothing,
+            events=events,
+            totals=totals,
+            catalogue=sqlite.SqliteCatalogue(database),
+            charts=sqlite.SqliteCharts(database),
+            cache=MemoryCache(),
+            notices=notices,
+            limiter=MemoryRateLimiter(),
+            probes={"ratings": database.probe, "movies": database.probe},
+            runs={},
+            drain=drain,
+            catch_up=drain,
+            recall=database.recall,
+            remember=database.remember,
+            on_commit=database.on_commit,
+            embedded=True,
+        )
+    finally:
+        await database.close()
+
+
+def migrate(settings: Settings) -> list[str]:
+    path = database_file(settings)
+    new = not path.exists()
+    sqlite.prepare(path, settings.prior if new else sqlite.unchanged)
+    done = [f"{path}: the schema is up to date"]
+    if sqlite.change_prior(path, settings.prior):
+        done.append(f"{path}: every rate is drawn anew by the prior that is set")
+    return done
+
+
+async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
+    found: list[tuple[str, str | None]] = []
+    path = database_file(settings)
+    try:
+        await asyncio.to_thread(sqlite.diagnose, path)
+        async with opened(settings, make=False) as stores:
+            for name, probe in stores.probes.items():
+                await probe()
+                found.append((f"{name} ({path})", None))
+    except MarqueeError as error:
+        found.append((f"stores ({path})", str(error)))
+    return found
+
+
+def back_up(settings: Settings, file: Path) -> int:
+    return sqlite.back_up(database_file(settings), key_folder(settings), file)
+
+
+def restore(settings: Settings, file: Path) -> Path | None:
+    return sqlite.restore(file, database_file(settings), key_folder(settings))

@@ -1,0 +1,265 @@
+"""One process: the stages of its roles on their stores, and what runs in its background."""
+
+import asyncio
+import gc
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from .. import logs
+from ..adapters.memory import MemoryNotices
+from ..aggregation import Aggregator
+from ..bestpictures import BestPictures
+from ..config import Settings
+from ..errors import StoreAway, Unusable
+from ..http import bestpictures as bestpictures_calls
+from ..http import charts as charts_calls
+from ..http import movies as movies_calls
+from ..http import operations
+from ..http import ratings as ratings_calls
+from ..http.app import App
+from ..http.auth import Verifier
+from ..http.calls import Endpoint, Guard
+from ..http.cors import Cors
+from ..http.docs import Docs
+from ..http.limits import parse_trusted
+from ..http.metrics import Metrics
+from ..http.prepared import Ready
+from ..model import Chart
+from ..movies import Movies
+from ..ratings import Ratings
+from ..relay import Relay
+from ..toprated import Refresher, TopRated
+from .keys import token_keys
+from .stores import Run, Stores, Unneeded
+
+HTTP_ROLES = ("ratings", "movies", "top-rated", "best-pictures")
+WORKERS = ("relay", "aggregator", "refresher")
+ROLES = HTTP_ROLES + WORKERS
+
+USES = {
+    "ratings": ("ratings", "movies", "cache"),
+    "movies": ("movies", "cache"),
+    "top-rated": ("movies", "cache"),
+    "best-pictures": ("movies", "cache"),
+    "relay": ("ratings", "events"),
+    "aggregator": ("events", "movies", "cache"),
+    "refresher": ("movies", "cache"),
+}
+"""The stores that each role uses."""
+
+NEEDS = {
+    "ratings": ("ratings",),
+    "movies": ("movies",),
+    "top-rated": ("ten",),
+    "best-pictures": ("nominations",),
+    "relay": ("ratings", "events"),
+    "aggregator": ("events", "movies"),
+    "refresher": ("movies",),
+}
+"""What each can't do its work without: all else is served from memory, or waits."""
+
+log = logging.getLogger(__name__)
+
+
+class Marquee:
+    """``roles``: what this process is to do. Where stores are embedded it does the workers' part,
+    too: there is nobody else who could."""
+
+    def __init__(self, settings: Settings, stores: Stores, roles: Sequence[str]) -> None:
+        self.settings = settings
+        self.stores = stores
+        self.roles = roles
+        self.fault: Unusable | None = None
+        self._on_fault: Callable[[], None] = lambda: None
+        self._metrics = Metrics()
+        self._keys = token_keys(settings)
+        self._guard = Guard(
+            Verifier(self._keys, settings["issuer"], settings["audience"]),
+            stores.limiter,
+            settings["rate_limit"],
+            parse_trusted(settings["trusted_proxies"]),
+        )
+        self._calls: list[Endpoint] = []
+        self._prepared = dict[str, Ready]()
+        self._probes: dict[str, operations.Probe] = dict(stores.probes)
+        self._first: list[Run] = []
+        self._runs: dict[str, Run] = dict(stores.runs)
+        self._looks: dict[str, Callable[[], Awaitable[int]]] = {}
+        self._seen: dict[str, int] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._toprated: TopRated | None = None
+        parts = {
+            "relay": self._relay,
+            "aggregator": self._aggregator,
+            "refresher": self._refresher,
+            "ratings": self._ratings,
+            "movies": self._movies,
+            "top-rated": self._top_rated,
+            "best-pictures": self._best_pictures,
+        }
+        for role, take_part in parts.items():
+            if role in roles or (stores.embedded and role in ("aggregator", "refresher")):
+                take_part()
+        self._health = operations.Health(self._probes, {role: NEEDS[role] for role in roles})
+        stores.on_commit(self._metrics.groups.observe)
+        self._runs |= {
+            "health": self._health.run,
+            "keys": self._keys.watch,
+            "patience": self._guard.patience.run,
+            "figures": self._look,
+        }
+
+    # ---- the part of each role
+
+    def _ratings(self) -> None:
+        ratings = Ratings(self.stores.ratings, self.stores.catalogue, self.stores.notices)
+        self._calls += ratings_calls.endpoints(ratings, self._metrics.ratings.inc)
+
+    def _movies(self) -> None:
+        movies = Movies(self.stores.catalogue, self.stores.notices)
+        self._calls += movies_calls.endpoints(movies, self._follow_the_ten())
+
+    def _top_rated(self) -> None:
+        toprated = self._follow_the_ten()
+        self._calls += charts_calls.endpoints(toprated)
+        self._prepared[charts_calls.TEN] = charts_calls.Ten(toprated).answer
+
+    def _follow_the_ten(self) -> TopRated:
+        if self._toprated is None:
+            stores = self.stores
+            self._toprated = toprated = TopRated(stores.charts, stores.cache, stores.notices)
+            self._go_on("top-rated", toprated.run, toprated.step)
+            self._probes["ten"] = self._have_the_ten
+            text = "Seconds since the ten was last found true."
+            self._metrics.tell("ten_age_seconds", text, toprated.age)
+        return self._toprated
+
+    async def _have_the_ten(self) -> None:
+        if self.ten is None:
+            raise StoreAway("It was not read yet.")
+
+    def _best_pictures(self) -> None:
+        bestpictures = BestPictures(self.stores.catalogue, self.stores.notices)
+
+        async def have_nominations() -> None:
+            if bestpictures.nominees is None:
+                raise StoreAway("They were not read yet.")
+
+        self._go_on("best-pictures", bestpictures.run, bestpictures.step)
+        self._calls += bestpictures_calls.endpoints(bestpictures)
+        self._probes["nominations"] = have_nominations
+
+    def _relay(self) -> None:
+        relay = Relay(self.stores.outbox, self.stores.topic)
+        self._go_on("relay", relay.run)
+        self._metrics.count("events_relayed", "Events brought to the log.", lambda: relay.relayed)
+        text = "Seconds since the oldest bucket of the outbox closed that was not swept."
+        self._metrics.tell("outbox_unswept_seconds", text, lambda: relay.unswept)
+
+    def _aggregator(self) -> None:
+        stores = self.stores
+        aggregator = Aggregator(stores.events, stores.totals, stores.notices)
+        self._go_on("aggregator", aggregator.run)
+        self._watch("events_behind", "Events not yet in the totals.", stores.events.behind)
+        text = "Events set aside as poison."
+        self._watch("dead_letters", text, stores.totals.count_dead_letters)
+
+    def _refresher(self) -> None:
+        least: float = self.settings["refresh_seconds"]
+        refresher = Refresher(self.stores.charts, self.stores.cache, self.stores.notices, least)
+        self._go_on("refresher", refresher.run, refresher.step)
+
+    def _go_on(self, name: str, run: Run, first: Run | None = None) -> None:
+        """Have a stage run in the background, when its first step was done."""
+        self._runs[name] = run
+        if first is not None:
+            self._first.append(first)
+
+    def _watch(self, name: str, text: str, look: Callable[[], Awaitable[int]]) -> None:
+        """Tell of a figure that a store has to be asked for: once a second."""
+        self._looks[name] = look
+        self._metrics.tell(name, text, lambda: self._seen.get(name, 0))
+
+    async def _look(self) -> None:
+        while True:
+            for name, look in self._looks.items():
+                with suppress(StoreAway):
+                    self._seen[name] = await look()
+            await asyncio.sleep(1)
+
+    # ---- from start to stop
+
+    @property
+    def ten(self) -> Chart | None:
+        """The ten, where this process has it."""
+        return self._toprated.ten if self._toprated is not None else None
+
+    def app(self) -> App | Cors:
+        calls = [*operations.endpoints(self._health, self._metrics), *self._calls]
+        docs = Docs(contract())
+        ready = {operations.LIVE: self._health.live, operations.READY: self._health.ready}
+        app = App(
+            calls + docs.pages,
+            ready | self._prepared | docs.ready,
+            self._guard,
+            self._metrics,
+            logs.request,
+        )
+        origins = self.settings["cors_origins"]
+        return Cors(app, origins) if origins else app
+
+    async def start(self, on_fault: Callable[[], None] = lambda: None) -> None:
+        """Have everything in memory that is served from there, then go on in the background.
+
+        ``on_fault`` is called where it turns out that this process can't go on: see ``fault``.
+        """
+        self._on_fault = on_fault
+        for name, run in self.stores.runs.items():
+            self._begin(name, run)
+        for step in self._first:
+            with suppress(StoreAway):
+                await step()
+        await self._health.step()
+        for name, run in self._runs.items():
+            if name not in self.stores.runs:
+                self._begin(name, run)
+        gc.collect()
+        gc.freeze()  # what is here now stays: no need to look at it again and again
+
+    def _begin(self, name: str, run: Run) -> None:
+        self._tasks.append(asyncio.create_task(self._keep_running(name, run), name=name))
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _keep_running(self, name: str, run: Run) -> None:
+        """A background task may fail, by a fault of ours: that is logged, and it goes on."""
+        while True:
+            try:
+                await run()
+            except Unusable as fault:
+                self.fault = fault
+                self._on_fault()
+                return
+            except Exception:
+                log.exception("%s failed, and is started again", name)
+                await asyncio.sleep(1)
+            else:
+                return
+
+
+def contract() -> list[Endpoint]:
+    """All calls of all roles, to be described: stores to answer them from are not there."""
+    nothing: Any = Unneeded("a store")
+    notices = MemoryNotices()
+    return [
+        *operations.endpoints(operations.Health({}, {}), Metrics()),
+        *ratings_calls.endpoints(Ratings(nothing, nothing, notices), lambda: None),
+        *movies_calls.endpoints(Movies(nothing, notices), TopRated(nothing, nothing, notices)),
+        *charts_calls.endpoints(TopRated(nothing, nothing, notices)),
+        *bestpictures_calls.endpoints(BestPictures(nothing, notices)),
+    ]

@@ -1,0 +1,65 @@
+"""What a process stands on: something that answers each port."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import NoReturn
+
+from ..http.operations import Probe
+from ..ports import (
+    Cache,
+    Catalogue,
+    Charts,
+    EventLog,
+    Notices,
+    Outbox,
+    RateLimiter,
+    RatingStore,
+    Topic,
+    TotalsStore,
+)
+
+DEMO = "demo"
+"""Under this name the stores remember whether they hold the demo."""
+
+ALL = ("ratings", "events", "movies", "cache")
+"""The stores that may each be a server, or several."""
+
+Run = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Stores:
+    """What answers each port, and what is to be known of it.
+
+    ``runs``: what each needs to go on in the background. ``drain``: wait until what was
+    acknowledged by now is in the totals; ``catch_up``: the same, where nobody else does it.
+    """
+
+    ratings: RatingStore
+    outbox: Outbox
+    topic: Topic
+    events: EventLog
+    totals: TotalsStore
+    catalogue: Catalogue
+    charts: Charts
+    cache: Cache
+    notices: Notices
+    limiter: RateLimiter
+    probes: Mapping[str, Probe]
+    runs: Mapping[str, Run]
+    drain: Run
+    catch_up: Run
+    recall: Callable[[str], Awaitable[str | None]]
+    remember: Callable[[str, str], Awaitable[None]]
+    on_commit: Callable[[Callable[[int], None]], None]
+    embedded: bool
+
+
+class Unneeded:
+    """In the place of what a process does not use: to use it all the same is a fault of ours."""
+
+    def __init__(self, what: str) -> None:
+        self._what = what
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise RuntimeError(f"{self._what} is not opened here")
