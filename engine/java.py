@@ -5,11 +5,13 @@ import signal
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from .errors import EngineError
 from .locks import alone
 from .packages import Jars, java17, java_version, say
 from .part import Part
+from .ports import Ports
 from .server import Server
 
 NEEDS = {
@@ -54,6 +56,7 @@ def archive_file(jars: Jars, java: str) -> Path:
 class JavaPart(Part):
     needs = NEEDS
     pom: Path
+    names: tuple[str, ...]
 
     @cached_property
     def jars(self) -> Jars:
@@ -63,9 +66,12 @@ class JavaPart(Part):
     def servers(self) -> Sequence[JavaServer]:
         raise NotImplementedError
 
-    def recorder(self) -> "JavaPart":
-        """A part like this one with a single server, in a folder of its own."""
-        raise NotImplementedError
+    def single(self, name: str) -> Self:
+        """A part like this one, of one server, in the cache: to try something with."""
+        folder = self.jars.folder
+        part = type(self)(folder, self.cache, Ports(folder / "ports.json"))
+        part.names = (name,)
+        return part
 
     def fetch(self) -> None:
         self.jars.fetch()
@@ -79,7 +85,7 @@ class JavaPart(Part):
     def _record(self, file: Path) -> None:
         """Run a server once and have it end by itself. Without the archive all works, slower."""
         say(f"recording the classes of {self.jars.name}, for quicker starts")
-        (server,) = self.recorder().servers
+        (server,) = self.single("recording").servers
         server.record = file.with_suffix(".begun")
         server.stop_signal, server.stop_seconds = signal.SIGTERM, 60.0
         try:

@@ -4,6 +4,7 @@ import os
 import pwd
 import shutil
 import signal
+import struct
 import subprocess
 from collections.abc import Sequence
 from functools import cached_property
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from .errors import EngineError
 from .part import Part
-from .server import Server
+from .server import Server, ask
 
 DATABASE = "movieratedb"
 USER = PASSWORD = "marquee"
@@ -43,6 +44,11 @@ GRANT USAGE ON FOREIGN DATA WRAPPER postgres_fdw TO {USER};
 \\connect postgres
 CREATE DATABASE {DATABASE} OWNER {USER};
 """
+
+# Who begins to log in is asked for a password, or told that it is no time for it.
+LOGIN = f"user\0{ADMIN}\0\0".encode()
+STARTUP = struct.pack(">iHH", 8 + len(LOGIN), 3, 0) + LOGIN
+AUTHENTICATION = b"R"
 
 ENVIRONMENT = os.environ | {"PGPASSWORD": PASSWORD, "PGCONNECT_TIMEOUT": "3", "LC_ALL": "C.UTF-8"}
 RUN_SECONDS = 120
@@ -139,7 +145,7 @@ class Database(Server):
         return ("-h", "127.0.0.1", "-p", str(self.port), "-U", ADMIN)
 
     def answers(self) -> bool:
-        return self.query("SELECT 1") == "1"
+        return ask("127.0.0.1", self.port, STARTUP, 1) == AUTHENTICATION
 
     def query(self, sql: str) -> str:
         """The one value that a query gives; "" where it fails."""

@@ -19,9 +19,6 @@ METHOD = b"\x01"
 NAMES = b"\x00\x01n"
 
 CONFIGURATION = """\
-log.console = true
-log.console.level = info
-log.file = false
 vm_memory_high_watermark.absolute = 512MB
 disk_free_limit.absolute = 100MB
 raft.wal_max_size_bytes = 16777216
@@ -81,7 +78,8 @@ class Broker(Server):
             "RABBITMQ_ADVANCED_CONFIG_FILE": f"{folder}/advanced.config",
             "RABBITMQ_ENABLED_PLUGINS_FILE": f"{folder}/enabled_plugins",
             "RABBITMQ_MNESIA_BASE": f"{folder}/data",
-            "RABBITMQ_LOG_BASE": f"{folder}/logs",
+            "RABBITMQ_LOG_BASE": folder,
+            "RABBITMQ_LOGS": f"{folder}/log",
             "RABBITMQ_GENERATED_CONFIG_DIR": f"{folder}/generated",
             "RABBITMQ_PID_FILE": f"{folder}/erlang.pid",
             "RABBITMQ_FEATURE_FLAGS_FILE": f"{folder}/feature_flags",

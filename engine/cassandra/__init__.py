@@ -8,7 +8,6 @@ from string import Template
 
 from ..java import JavaPart, JavaServer
 from ..packages import Jars
-from ..ports import Ports
 
 HERE = Path(__file__).parent
 TOKENS = 2**64
@@ -76,7 +75,7 @@ class Node(JavaServer):
             *self.java(
                 *FLAGS,
                 f"-javaagent:{jamm}",
-                f"-Dcassandra.config=file://{self.folder}/cassandra.yaml",
+                f"-Dcassandra.config={(self.folder / 'cassandra.yaml').as_uri()}",
                 f"-Dcassandra.storagedir={self.folder}",
                 f"-Dcassandra.logdir={self.folder}",
                 f"-Djava.io.tmpdir={self.folder}/tmp",
@@ -131,10 +130,6 @@ class Cassandra(JavaPart):
             Node(self.folder / name, self.jars, ports, index=index, count=count)
             for index, name in enumerate(self.names)
         ]
-
-    def recorder(self) -> "Cassandra":
-        folder = self.jars.folder
-        return Cassandra(folder, self.cache, Ports(folder / "ports.json"))
 
     def start(self) -> None:
         # The others ask the first for the ring.

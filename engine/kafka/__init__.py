@@ -12,7 +12,6 @@ from ..errors import EngineError
 from ..java import JavaPart, JavaServer
 from ..locks import alone
 from ..packages import Jars
-from ..ports import Ports
 from ..server import ask
 
 HERE = Path(__file__).parent
@@ -49,7 +48,6 @@ SETTINGS = {
     "log.segment.bytes": 64 * 1024 * 1024,
     "log.index.size.max.bytes": 1024 * 1024,
 }
-REPLICATED = ("offsets.topic", "transaction.state.log", "share.coordinator.state.topic")
 
 # Metadata, version 1, of no topic: https://kafka.apache.org/protocol
 METADATA = struct.pack(">hhih", 3, 1, 0, -1) + struct.pack(">i", 0)
@@ -60,29 +58,53 @@ class Broker(JavaServer):
 
     def __init__(self, folder: Path, jars: Jars, ports: tuple[int, int], cluster: "Kafka") -> None:
         super().__init__(folder, jars)
-        self.port, self.controller_port = ports
+        self.port, self._controller_port = ports
         self._cluster = cluster
 
     @property
     def address(self) -> str:
         return f"127.0.0.1:{self.port}"
 
+    @property
+    def controller(self) -> str:
+        return f"127.0.0.1:{self._controller_port}"
+
+    @property
+    def number(self) -> int:
+        return self._cluster.servers.index(self)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def properties(self) -> Path:
+        """The file of its settings."""
+        return self.folder / "server.properties"
+
     def prepare(self) -> None:
-        data = self.folder / "data"
-        number, settings = self._cluster.settings(self)
-        settings["log.dirs"] = data
-        lines = "".join(f"{name}={value}\n" for name, value in settings.items())
-        (self.folder / "server.properties").write_text(lines)
-        if not (data / "meta.properties").exists():
-            data.mkdir(exist_ok=True)
-            shutil.copy(self._cluster.checkpoint, data)
-            (data / "meta.properties").write_text(
+        self.configure()
+        if not (self.data / "meta.properties").exists():
+            self.data.mkdir(exist_ok=True)
+            shutil.copy(self._cluster.checkpoint, self.data)
+            (self.data / "meta.properties").write_text(
                 f"version=1\ncluster.id={self._cluster.id}\n"
-                f"node.id={number}\ndirectory.id={kafka_uuid()}\n"
+                f"node.id={self.number}\ndirectory.id={kafka_uuid()}\n"
             )
 
+    def configure(self) -> None:
+        settings = {
+            **SETTINGS,
+            **self._cluster.agreed,
+            "node.id": self.number,
+            "log.dirs": self.data,
+            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://{self.controller}",
+            "advertised.listeners": f"PLAINTEXT://{self.address}",
+        }
+        self.properties.write_text("".join(f"{key}={value}\n" for key, value in settings.items()))
+
     def command(self) -> list[str]:
-        return [*self.java(*FLAGS), "kafka.Kafka", str(self.folder / "server.properties")]
+        return [*self.java(*FLAGS), "kafka.Kafka", str(self.properties)]
 
     def answers(self) -> bool:
         return self._living() > 0
@@ -136,28 +158,22 @@ class Kafka(JavaPart):
         """The first record of every new cluster's log: nothing but the levels of its features."""
         return self.jars.folder / "bootstrap.checkpoint"
 
-    def settings(self, broker: Broker) -> tuple[int, dict[str, object]]:
-        """The broker's number and its settings."""
+    @property
+    def agreed(self) -> dict[str, object]:
+        """The settings that follow from who is in it."""
         copies = len(self.servers)
-        quorum = max(1, copies - 1)
-        number = self.servers.index(broker)
-        voters = (f"{n}@127.0.0.1:{each.controller_port}" for n, each in enumerate(self.servers))
-        own: dict[str, object] = {
-            "node.id": number,
+        in_sync = max(1, copies - 1)
+        voters = (f"{broker.number}@{broker.controller}" for broker in self.servers)
+        return {
             "controller.quorum.voters": ",".join(voters),
-            "listeners": f"PLAINTEXT://{broker.address},"
-            f"CONTROLLER://127.0.0.1:{broker.controller_port}",
-            "advertised.listeners": f"PLAINTEXT://{broker.address}",
             "default.replication.factor": copies,
-            "min.insync.replicas": quorum,
+            "min.insync.replicas": in_sync,
+            "offsets.topic.replication.factor": copies,
+            "transaction.state.log.replication.factor": copies,
+            "transaction.state.log.min.isr": in_sync,
+            "share.coordinator.state.topic.replication.factor": copies,
+            "share.coordinator.state.topic.min.isr": in_sync,
         }
-        own |= {f"{topic}.replication.factor": copies for topic in REPLICATED}
-        own |= {f"{topic}.min.isr": quorum for topic in REPLICATED[1:]}
-        return number, SETTINGS | own
-
-    def recorder(self) -> "Kafka":
-        folder = self.jars.folder
-        return Kafka(folder, self.cache, Ports(folder / "ports.json"))
 
     def fetch(self) -> None:
         self.jars.fetch()
@@ -168,16 +184,13 @@ class Kafka(JavaPart):
 
     def _make_checkpoint(self) -> None:
         """Have Kafka format a folder once: a Java of its own for each broker takes longer."""
-        folder = self.jars.folder / "format"
-        (broker,) = Kafka(folder, self.cache, Ports(folder / "ports.json")).servers
-        broker.folder.mkdir(parents=True, exist_ok=True)
-        _, settings = broker._cluster.settings(broker)  # noqa: SLF001
-        file = broker.folder / "server.properties"
-        settings["log.dirs"] = broker.folder / "data"
-        file.write_text("".join(f"{name}={value}\n" for name, value in settings.items()))
+        (broker,) = self.single("formatting").servers
+        shutil.rmtree(broker.folder, ignore_errors=True)
+        broker.folder.mkdir()
+        broker.configure()
         done = subprocess.run(
             [*broker.java(*FLAGS), "kafka.tools.StorageTool", "format", "-t", kafka_uuid(),
-             "-c", file],
+             "-c", broker.properties],
             check=False,
             stdin=subprocess.DEVNULL,
             capture_output=True,
@@ -186,8 +199,8 @@ class Kafka(JavaPart):
         )  # fmt: skip
         if done.returncode:
             raise EngineError(f"Kafka can't format its folder:\n{done.stdout}{done.stderr}")
-        shutil.copy(broker.folder / "data" / "bootstrap.checkpoint", self.checkpoint)
-        shutil.rmtree(folder)
+        shutil.copy(broker.data / "bootstrap.checkpoint", self.checkpoint)
+        shutil.rmtree(broker.folder)
 
     def start(self) -> None:
         super().start()
