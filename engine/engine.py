@@ -76,8 +76,12 @@ class Engine:
 
     @property
     def wanted(self) -> list[str]:
-        """The parts that were started, and not stopped since."""
-        return [name for name, part in self.parts.items() if part.wanted]
+        """The parts that somebody started, and that were not stopped since."""
+        return [
+            name
+            for name, part in self.parts.items()
+            if part.wanted and not self.borrowed(name).exists()
+        ]
 
     def borrowed(self, name: str) -> Path:
         """There while a part runs for tests alone, which stop it when the last of them is done."""

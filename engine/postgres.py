@@ -28,6 +28,7 @@ SETTINGS = {
     "wal_level": "logical",
     "max_slot_wal_keep_size": "1GB",
     "hot_standby_feedback": "on",
+    "wal_retrieve_retry_interval": "500ms",
     "dynamic_shared_memory_type": "mmap",
     "log_min_messages": "warning",
     "log_line_prefix": "%m [%p] ",
@@ -118,7 +119,11 @@ class Database(Server):
         return self.folder / "data"
 
     def url(self, user: str = USER) -> str:
-        return f"postgresql://{user}:{PASSWORD}@127.0.0.1:{self.port}/{DATABASE}"
+        return f"postgresql://{user}:{PASSWORD}@{self.address}/{DATABASE}"
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
 
     def prepare(self) -> None:
         if not self.data.exists():
@@ -272,5 +277,14 @@ class PostgresReplicated(Postgres):
             replica.wait_until(replica.follows, ASTRAY)
 
     def variables(self) -> dict[str, str]:
-        urls = " ".join(replica.url() for replica in self.replicas)
-        return super().variables() | {"MARQUEE_MOVIES_READ_URL": urls}
+        pairs = list(zip(self.primaries, self.replicas, strict=True))
+        return super().variables() | {
+            "MARQUEE_MOVIES_URL": " ".join(whoever_writes(*pair) for pair in pairs),
+            "MARQUEE_MOVIES_READ_URL": " ".join(replica.url() for _, replica in pairs),
+        }
+
+
+def whoever_writes(primary: Primary, replica: Replica) -> str:
+    """The URL that leads to the replica, too, once it was promoted: libpq asks one by one."""
+    both = primary.url().replace(primary.address, f"{primary.address},{replica.address}")
+    return f"{both}?target_session_attrs=read-write"

@@ -153,9 +153,11 @@ def test_a_replica_follows_and_takes_over_and_a_backup_comes_back(tmp_path):
         patience = time.monotonic() + 30
         while ask(replica.url(), "SELECT count(*) FROM seen") == 0:
             assert time.monotonic() < patience
-        primary.signal(signal.SIGSTOP)
+        whoever_writes, _ = engine.variables(["postgres-replicated"])["MARQUEE_MOVIES_URL"].split()
+        assert ask(whoever_writes, "SHOW port") == str(primary.port)
+        primary.kill()
         replica.promote()
-        ask(replica.url(), "INSERT INTO seen VALUES (2)")
+        ask(whoever_writes, "INSERT INTO seen VALUES (2)")
         assert ask(replica.url(), "SELECT sum(n) FROM seen") == 3
         primary.restore()
         assert ask(primary.url(), "SELECT count(*) FROM seen") == 0
