@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
+from subprocess import SubprocessError
 from time import monotonic
 
 from . import packages
@@ -126,7 +127,7 @@ class Engine:
         for name, future in futures:
             try:
                 future.result()
-            except (EngineError, OSError) as error:
+            except (EngineError, OSError, SubprocessError) as error:
                 complaints.append(f"{name}: {error}")
         if complaints:
             raise EngineError("\n".join(complaints))

@@ -57,7 +57,7 @@ RUN_SECONDS = 120
 
 def program(name: str) -> str | None:
     """Debian keeps each version's programs apart, and most of them off the path."""
-    versions = sorted(Path("/usr/lib/postgresql").glob("*"), key=lambda folder: int(folder.name))
+    versions = sorted(Path("/usr/lib/postgresql").glob("*"), key=lambda folder: float(folder.name))
     folders = [str(version / "bin") for version in reversed(versions)]
     return shutil.which(name, path=os.pathsep.join([*folders, os.environ.get("PATH", "")]))
 
