@@ -416,20 +416,44 @@ class Charts(Protocol):
 # ---- between processes -------------------------------------------------------------------------
 
 
+class Kept(NamedTuple):
+    """What a cache has of a chart; None where it has none. ``fresh``: for how many seconds more it
+    is good, below 0 where it no longer is. ``turn``: the caller is to draw it anew, nobody else."""
+
+    chart: Chart | None
+    fresh: float
+    turn: bool
+
+
 class Cache(Protocol):
-    """The ten, where every reader finds it."""
+    """The ten, where every reader finds it; and some of the other charts that were asked for last,
+    so that each is drawn once for all."""
 
     async def put(self, chart: Chart) -> None:
-        """Keep it, unless what is kept was refreshed later."""
+        """Keep the ten, unless what is kept was refreshed later."""
         ...
 
-    async def get(self) -> Chart | None: ...
+    async def get(self) -> Chart | None:
+        """The ten."""
+        ...
+
+    async def look(self, query: ChartQuery, turn: float) -> Kept:
+        """Another chart. Where it is not fresh, one caller gets the turn to draw it: for ``turn``
+        seconds, or until it is kept."""
+        ...
+
+    async def keep(self, query: ChartQuery, chart: Chart | None, fresh: float = 0) -> None:
+        """End the turn. Keep the chart, unless what is kept was refreshed later: good for ``fresh``
+        seconds, and as an old one for about a minute more. None: it could not be drawn."""
+        ...
 
 
 class Notices(Protocol):
     """Word that something changed. A hint, never the truth: one may be lost, or come twice."""
 
-    def tell(self, topic: str, what: str = "") -> None: ...
+    def tell(self, topic: str, what: str = "") -> None:
+        """Never waits, never fails. Without ``what``: anything may have changed."""
+        ...
 
     def listen(self, topic: str, heard: Callable[[str], None]) -> None:
         """``heard`` is called in the event loop with each ``what``, and must not block."""

@@ -72,4 +72,7 @@ class Ratings:
 
     def _forget(self, movie_id: str) -> None:
         self._changes += 1
-        self._known.discard(movie_id)
+        if movie_id:
+            self._known.discard(movie_id)
+        else:
+            self._known.clear()

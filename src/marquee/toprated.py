@@ -2,19 +2,34 @@
 
 import asyncio
 import logging
+import random
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
+from typing import NamedTuple
 
 from .errors import StoreAway
 from .model import TOP_TEN, Chart, ChartQuery, Prior
-from .ports import Cache, Charts, Notices
+from .ports import Cache, Charts, Kept, Notices
 
 AT_LEAST_EVERY = 1.5
 """Seconds after which the ten is refreshed also where nobody told of a change."""
 
 CHART_SECONDS = 1.0
+"""For so long another chart is fresh, or a little less: those drawn together need not grow old
+together."""
+
+STALE_SECONDS = 0.5
+"""For so long after that it is still served while it is drawn anew."""
+
+PATIENCE = 0.3
+"""Seconds that one waits for a chart to be drawn anew, where there is an older one to serve."""
+
+TURN_SECONDS = 5.0
+"""After so long, who was to draw a chart is taken for dead."""
+
+LOOK_AGAIN = 0.05
 CHARTS_KEPT = 200
 
 log = logging.getLogger(__name__)
@@ -52,18 +67,32 @@ class Refresher:
                     await self._stale.wait()
 
 
+class Known(NamedTuple):
+    """A chart in this process's memory, fresh until then by its monotonic clock."""
+
+    chart: Chart
+    until: float
+
+
 class TopRated:
     """A reader's ten, in memory. It is served whatever is down; only a newer one replaces it."""
 
-    def __init__(self, charts: Charts, cache: Cache, notices: Notices) -> None:
+    def __init__(
+        self,
+        charts: Charts,
+        cache: Cache,
+        notices: Notices,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._charts = charts
         self._cache = cache
+        self._clock = clock
         self._told = asyncio.Event()
         self._taken: Callable[[Chart], None] = lambda _: None
         self._true_at = 0.0
         self.ten: Chart | None = None
-        self._others: dict[ChartQuery, tuple[float, Chart]] = {}  # the last computed last
-        self._computing: dict[ChartQuery, asyncio.Task[Chart]] = {}
+        self._others: dict[ChartQuery, Known] = {}  # the last drawn last
+        self._renewing: dict[ChartQuery, asyncio.Task[Chart]] = {}
         notices.listen("ten", lambda _: self._told.set())
 
     def on_taken(self, taken: Callable[[Chart], None]) -> None:
@@ -74,7 +103,7 @@ class TopRated:
         if self.ten is not None and chart.refreshed_at <= self.ten.refreshed_at:
             return
         # The store's clock tells once how old it is; from then on our own monotonic one counts.
-        self._true_at = time.monotonic() - max(0.0, time.time() - chart.refreshed_at / 1e6)
+        self._true_at = self._clock() - max(0.0, time.time() - chart.refreshed_at / 1e6)
         self.ten = chart
         self._taken(chart)
 
@@ -85,7 +114,7 @@ class TopRated:
 
     def age(self) -> float:
         """Seconds since the ten was last found true."""
-        return time.monotonic() - self._true_at
+        return self._clock() - self._true_at
 
     async def step(self) -> None:
         self._told.clear()
@@ -105,31 +134,81 @@ class TopRated:
                     await self._told.wait()
 
     async def chart(self, query: ChartQuery) -> Chart:
-        """Any chart: the ten itself from memory, another one at most a second old.
+        """Any chart: the ten itself from memory, another one about a second old.
 
-        ``changed_at`` of another one: when this process first saw it so.
+        Where that can't be drawn anew, it is served as it was last seen; ``StoreAway`` where it
+        never was. ``changed_at`` of another one: when it was first seen so.
         """
         if query == TOP_TEN and self.ten is not None:
             return self.ten
-        computed_at, known = self._others.get(query, (0.0, None))
-        if known and time.monotonic() < computed_at + CHART_SECONDS:
-            return known
-        computing = self._computing.get(query)
-        if computing is None:  # many may ask for it at once: it is computed once
-            computing = asyncio.create_task(self._compute(query))
-            self._computing[query] = computing
-            computing.add_done_callback(lambda _: self._computing.pop(query))
-        return await asyncio.shield(computing)
+        known = self._others.get(query)
+        age = self._clock() - known.until if known else 0.0
+        if known and age < 0:
+            return known.chart
+        renewed = self._renewed(query)
+        if known is None:
+            return await asyncio.shield(renewed)
+        if age >= STALE_SECONDS:
+            with suppress(StoreAway, TimeoutError):
+                async with asyncio.timeout(PATIENCE):
+                    return await asyncio.shield(renewed)
+        return known.chart
 
-    async def _compute(self, query: ChartQuery) -> Chart:
-        computed_at = time.monotonic()
-        chart = await self._charts.chart(query)
-        _, known = self._others.pop(query, (0.0, None))
-        same = known is not None and chart.entries == known.entries
-        chart = replace(
-            chart, changed_at=known.changed_at if known and same else chart.refreshed_at
-        )
+    def _renewed(self, query: ChartQuery) -> asyncio.Task[Chart]:
+        """The chart as it will soon be; many may ask for it at once: it is drawn once."""
+        renewing = self._renewing.get(query)
+        if renewing is None:
+            renewing = self._renewing[query] = asyncio.create_task(self._renew(query))
+            renewing.add_done_callback(lambda done: self._end_renewal(query, done))
+        return renewing
+
+    def _end_renewal(self, query: ChartQuery, done: asyncio.Task[Chart]) -> None:
+        del self._renewing[query]
+        if not done.cancelled() and done.exception() is not None:
+            log.debug("a chart is served as it was: %s", done.exception())
+
+    async def _renew(self, query: ChartQuery) -> Chart:
+        kept = await self._fresh_or_turn(query)
+        if not kept.turn and kept.chart is not None:
+            return self._remember(query, kept.chart, kept.fresh)
+        drawn = None
+        fresh = CHART_SECONDS * random.uniform(0.75, 1)
+        began = self._clock()
+        try:
+            drawn = self._dated(query, await self._charts.chart(query), kept.chart)
+        except StoreAway:
+            if kept.chart is None:
+                raise
+            return self._remember(query, kept.chart, kept.fresh)
+        finally:
+            fresh -= self._clock() - began
+            with suppress(StoreAway):
+                await self._cache.keep(query, drawn, fresh)
+        return self._remember(query, drawn, fresh)
+
+    async def _fresh_or_turn(self, query: ChartQuery) -> Kept:
+        """The chart, drawn lately by somebody, or the turn to draw it."""
+        patience = self._clock() + PATIENCE
+        while True:
+            try:
+                kept = await self._cache.look(query, TURN_SECONDS)
+            except StoreAway:
+                return Kept(None, 0, turn=True)  # for oneself, then
+            good_enough = kept.fresh > -STALE_SECONDS or self._clock() > patience
+            if kept.turn or (kept.chart is not None and good_enough):
+                return kept
+            await asyncio.sleep(LOOK_AGAIN)  # another process draws it
+
+    def _dated(self, query: ChartQuery, chart: Chart, before: Chart | None) -> Chart:
+        if before is None and query in self._others:
+            before = self._others[query].chart
+        same = before is not None and before.entries == chart.entries
+        changed_at = before.changed_at if before and same else chart.refreshed_at
+        return replace(chart, changed_at=changed_at)
+
+    def _remember(self, query: ChartQuery, chart: Chart, fresh: float) -> Chart:
+        self._others.pop(query, None)
         if len(self._others) >= CHARTS_KEPT:
             del self._others[next(iter(self._others))]
-        self._others[query] = computed_at, chart
+        self._others[query] = Known(chart, self._clock() + fresh)
         return chart

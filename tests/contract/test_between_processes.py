@@ -1,18 +1,22 @@
 """Cache, notices and rate limits: one suite for each port, run on every backend.
 
-A backend is a class with the three of them and ``pass_time``; add one to ``BACKENDS``.
+A backend opens itself, with the three of them and nothing in them, and its time passes as the test
+says; add one to ``BACKENDS``.
 """
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from fractions import Fraction
+from typing import Self
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from marquee.adapters.memory import SECOND, MemoryCache, MemoryNotices, MemoryRateLimiter
-from marquee.model import PLAIN, Chart, Movie, Standing, Totals
-from marquee.ports import Allowance, Cache, Notices, Quota, RateLimiter
+from marquee.model import Chart, ChartQuery, Movie, Prior, Standing, Totals
+from marquee.ports import Allowance, Cache, Kept, Notices, Quota, RateLimiter
 
 
 class Memory:
@@ -20,13 +24,17 @@ class Memory:
     notices: Notices
     limiter: RateLimiter
 
-    def __init__(self) -> None:
-        self.now = 1_000 * SECOND
-        self.cache = MemoryCache()
-        self.notices = MemoryNotices()
-        self.limiter = MemoryRateLimiter(clock=lambda: self.now)
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator[Self]:
+        backend = cls()
+        backend.now = 1_000 * SECOND
+        backend.cache = MemoryCache(clock=lambda: backend.now / SECOND)
+        backend.notices = MemoryNotices()
+        backend.limiter = MemoryRateLimiter(clock=lambda: backend.now)
+        yield backend
 
-    async def pass_time(self, seconds: float) -> None:
+    def pass_time(self, seconds: float) -> None:
         self.now += round(seconds * SECOND)
 
 
@@ -34,13 +42,16 @@ BACKENDS = [Memory]
 
 
 @pytest.fixture(params=BACKENDS)
-def backend(request):
-    return request.param()
+async def backend(request):
+    async with request.param.open() as backend:
+        yield backend
 
 
 def chart(refreshed_at, title="Alien"):
-    standing = Standing(Movie("tt0078748", title, 1979), Totals((0,) * 19 + (1,)))
-    return Chart((standing,), 5, refreshed_at, PLAIN)
+    movie = Movie("tt0078748", title, 1979, ("Horror", "Été"), 2**53, "tt0078748", 348)
+    known = Standing(movie, Totals((0,) * 19 + (1,)), won=False)
+    unknown = Standing(Movie("m", "🦀"), Totals((1,) * 20))
+    return Chart((known, unknown), 1_700_000_000_000_005, refreshed_at, Prior(3, 725))
 
 
 class TestCache:
@@ -60,6 +71,73 @@ class TestCache:
         await backend.cache.put(chart(7))
         await backend.cache.put(chart(6, "Aliens"))
         assert await backend.cache.get() == chart(7)
+
+
+QUERY = ChartQuery(genre="Horror")
+
+
+class TestOtherCharts:
+    async def test_where_there_is_none_one_gets_the_turn(self, backend):
+        assert await backend.cache.look(QUERY, 5) == Kept(None, 0, turn=True)
+        assert await backend.cache.look(QUERY, 5) == Kept(None, 0, turn=False)
+
+    async def test_what_is_kept_is_fresh_for_its_time(self, backend):
+        await backend.cache.look(QUERY, 5)
+        await backend.cache.keep(QUERY, chart(7), 2)
+        assert await backend.cache.look(QUERY, 5) == Kept(chart(7), 2, turn=False)
+        backend.pass_time(1.5)
+        assert await backend.cache.look(QUERY, 5) == Kept(chart(7), 0.5, turn=False)
+
+    async def test_when_its_time_is_over_one_gets_the_turn(self, backend):
+        await backend.cache.keep(QUERY, chart(7), 2)
+        backend.pass_time(2.5)
+        assert await backend.cache.look(QUERY, 5) == Kept(chart(7), -0.5, turn=True)
+        assert await backend.cache.look(QUERY, 5) == Kept(chart(7), -0.5, turn=False)
+        await backend.cache.keep(QUERY, chart(8, "Aliens"), 2)
+        assert await backend.cache.look(QUERY, 5) == Kept(chart(8, "Aliens"), 2, turn=False)
+
+    async def test_a_turn_that_nobody_ends_is_given_to_the_next(self, backend):
+        await backend.cache.look(QUERY, 5)
+        backend.pass_time(4.5)
+        assert not (await backend.cache.look(QUERY, 5)).turn
+        backend.pass_time(1)
+        assert (await backend.cache.look(QUERY, 5)).turn
+        assert not (await backend.cache.look(QUERY, 5)).turn
+
+    async def test_a_turn_may_end_without_a_chart(self, backend):
+        await backend.cache.keep(QUERY, chart(7), 2)
+        backend.pass_time(2.5)
+        await backend.cache.look(QUERY, 5)
+        await backend.cache.keep(QUERY, None)
+        assert await backend.cache.look(QUERY, 5) == Kept(chart(7), -0.5, turn=True)
+
+    async def test_a_turn_may_end_before_there_ever_was_a_chart(self, backend):
+        await backend.cache.look(QUERY, 5)
+        await backend.cache.keep(QUERY, None)
+        assert await backend.cache.look(QUERY, 5) == Kept(None, 0, turn=True)
+
+    async def test_one_drawn_earlier_replaces_none_drawn_later(self, backend):
+        await backend.cache.look(QUERY, 5)
+        backend.pass_time(6)
+        await backend.cache.look(QUERY, 5)
+        await backend.cache.keep(QUERY, chart(8, "Aliens"), 2)
+        await backend.cache.keep(QUERY, chart(7), 2)
+        assert await backend.cache.look(QUERY, 5) == Kept(chart(8, "Aliens"), 2, turn=False)
+
+    async def test_charts_do_not_share(self, backend):
+        await backend.cache.put(chart(9))
+        await backend.cache.keep(QUERY, chart(7), 2)
+        other = ChartQuery(genre="Horror", by_mean=True)
+        assert await backend.cache.look(other, 5) == Kept(None, 0, turn=True)
+        assert (await backend.cache.look(QUERY, 5)).chart == chart(7)
+        assert await backend.cache.get() == chart(9)
+
+    async def test_who_asks_for_ever_other_charts_takes_no_more_room(self, backend):
+        for limit in range(1_500):
+            await backend.cache.keep(ChartQuery(limit), chart(7), 60)
+        looks = [await backend.cache.look(ChartQuery(limit), 5) for limit in reversed(range(1_500))]
+        kept = sum(look.chart is not None for look in looks)
+        assert 100 <= kept <= 512
 
 
 class Heard(asyncio.Queue[str]):
@@ -136,10 +214,10 @@ class TestRateLimiter:
 
     async def test_waiting_as_told_is_enough(self, backend):
         _, refusal = await take_all(backend.limiter, "u", QUOTA)
-        await backend.pass_time(refusal.wait)
+        backend.pass_time(refusal.wait)
         count, refusal = await take_all(backend.limiter, "u", QUOTA)
         assert count == 1
-        await backend.pass_time(refusal.reset)
+        backend.pass_time(refusal.reset)
         assert (await take_all(backend.limiter, "u", QUOTA))[0] == 20
 
     async def test_who_is_refused_does_not_wait_the_longer_for_asking(self, backend):

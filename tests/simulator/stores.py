@@ -37,7 +37,7 @@ from marquee.model import (
     rater_of,
     slot_of,
 )
-from marquee.ports import Batch, Clue, Correction, DeadLetter, Merged, Poison, Position
+from marquee.ports import Batch, Clue, Correction, DeadLetter, Kept, Merged, Poison, Position
 
 PAGE = 100
 DEFAULT = Prior()
@@ -662,6 +662,13 @@ class MemoryCache:
     @between_points
     def get(self) -> Chart | None:
         return self._disk.chart
+
+    async def look(self, query: ChartQuery, turn: float) -> Kept:
+        """The least that a cache may do: it keeps no other charts."""
+        return Kept(None, 0, turn=True)
+
+    async def keep(self, query: ChartQuery, chart: Chart | None, fresh: float = 0) -> None:
+        pass
 
 
 class MemoryNotices:

@@ -4,26 +4,63 @@ import asyncio
 import time
 from collections import defaultdict
 from collections.abc import Callable
+from typing import NamedTuple
 
-from ..model import Chart
-from ..ports import Allowance, Quota
+from ..model import Chart, ChartQuery
+from ..ports import Allowance, Kept, Quota
 
 SECOND = 1_000_000_000
 SHARED_SLOTS = 1024
 
 
-class MemoryCache:
-    """``ports.Cache``."""
+class Place(NamedTuple):
+    """Where a chart is kept: until when it is fresh, and whose turn it is until when."""
 
-    def __init__(self) -> None:
+    chart: Chart | None = None
+    fresh_until: float = 0.0
+    turn_until: float = 0.0
+
+
+class MemoryCache:
+    """``ports.Cache``. Besides the ten, the ``room`` charts that were drawn last."""
+
+    def __init__(self, room: int = 200, clock: Callable[[], float] = time.monotonic) -> None:
         self._chart: Chart | None = None
+        self._room = room
+        self._clock = clock
+        self._places: dict[ChartQuery, Place] = {}
 
     async def put(self, chart: Chart) -> None:
-        if self._chart is None or chart.refreshed_at >= self._chart.refreshed_at:
+        if not is_later(self._chart, chart):
             self._chart = chart
 
     async def get(self) -> Chart | None:
         return self._chart
+
+    async def look(self, query: ChartQuery, turn: float) -> Kept:
+        now = self._clock()
+        place = self._places.get(query, Place())
+        fresh = place.fresh_until - now if place.chart else 0.0
+        given = fresh <= 0 and place.turn_until <= now
+        if given:
+            self._take_place(query, place._replace(turn_until=now + turn))
+        return Kept(place.chart, fresh, given)
+
+    async def keep(self, query: ChartQuery, chart: Chart | None, fresh: float = 0) -> None:
+        place = self._places.get(query, Place())._replace(turn_until=0.0)
+        if chart is not None and not is_later(place.chart, chart):
+            place = Place(chart, self._clock() + fresh)
+        self._take_place(query, place)
+
+    def _take_place(self, query: ChartQuery, place: Place) -> None:
+        self._places.pop(query, None)
+        if len(self._places) >= self._room:
+            del self._places[next(iter(self._places))]
+        self._places[query] = place
+
+
+def is_later(kept: Chart | None, than: Chart) -> bool:
+    return kept is not None and kept.refreshed_at > than.refreshed_at
 
 
 class MemoryNotices:
