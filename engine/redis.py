@@ -20,6 +20,7 @@ SETTINGS = {
     "save": "",
     "appendonly": "no",
     "maxmemory": "256mb",
+    "maxmemory-policy": "allkeys-lru",
     "repl-diskless-sync-delay": "0",
 }
 

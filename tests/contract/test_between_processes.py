@@ -5,6 +5,7 @@ says; add one to ``BACKENDS``.
 """
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from fractions import Fraction
@@ -15,8 +16,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from marquee.adapters.memory import SECOND, MemoryCache, MemoryNotices, MemoryRateLimiter
+from marquee.adapters.redis import Redis, RedisCache, RedisNotices, RedisRateLimiter
 from marquee.model import Chart, ChartQuery, Movie, Prior, Standing, Totals
 from marquee.ports import Allowance, Cache, Kept, Notices, Quota, RateLimiter
+from tests.support import engine
 
 
 class Memory:
@@ -38,7 +41,37 @@ class Memory:
         self.now += round(seconds * SECOND)
 
 
-BACKENDS = [Memory]
+class OnRedis:
+    """All on one server or Cluster, each test under a prefix of its own."""
+
+    part: str
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls) -> AsyncIterator[Self]:
+        url = engine.need(cls.part)["MARQUEE_CACHE_URL"]
+        backend = cls()
+        backend.now = 1_700_000_000 * SECOND
+        redis = Redis(f"{url}?prefix=test-{secrets.token_hex(8)}", lambda: backend.now // 1000)
+        backend.cache = RedisCache(redis)
+        backend.notices = RedisNotices(redis)
+        backend.limiter = RedisRateLimiter(redis)
+        yield backend
+        await redis.close()
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += round(seconds * SECOND)
+
+
+class RedisSingle(OnRedis):
+    part = "redis"
+
+
+class RedisCluster(OnRedis):
+    part = "redis-cluster"
+
+
+BACKENDS = [Memory, RedisSingle, RedisCluster]
 
 
 @pytest.fixture(params=BACKENDS)

@@ -1,0 +1,64 @@
+"""The ten, and a bounded number of other charts, each in a key of its own."""
+
+import zlib
+from math import ceil
+from typing import Any
+
+import msgspec
+
+from ...model import Chart, ChartQuery
+from ...ports import Kept
+from .client import Redis, Script
+
+FORM = 1
+"""Of the charts as they are kept. Who knows another one neither reads nor harms them."""
+
+PLACES = 512
+"""Each query has its place by a hash of it, and there takes that of any other: however many are
+asked for, there are never more keys."""
+
+OLD_SECONDS = 60
+"""For so long a chart is held that is no longer fresh."""
+
+MICROSECONDS = 1_000_000
+PUT, LOOK, KEEP = Script("put"), Script("look"), Script("keep")
+
+encode = msgspec.json.Encoder().encode
+decode_chart = msgspec.json.Decoder(Chart).decode
+
+
+class RedisCache:
+    """``ports.Cache``. Charts are kept as JSON, their names those of the model."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._ten = redis.name(f"ten:{FORM}")
+
+    async def put(self, chart: Chart) -> None:
+        await self._redis.run_script(PUT, self._ten, chart.refreshed_at, encode(chart))
+
+    async def get(self) -> Chart | None:
+        return decode(await self._redis.call(self._ten, "HGET", self._ten, "chart"))
+
+    async def look(self, query: ChartQuery, turn: float) -> Kept:
+        held = ceil(1000 * (turn + OLD_SECONDS))
+        raw, fresh, given = await self._run(LOOK, query, microseconds(turn), held)
+        return Kept(decode(raw), fresh / MICROSECONDS, bool(given))
+
+    async def keep(self, query: ChartQuery, chart: Chart | None, fresh: float = 0) -> None:
+        held = ceil(1000 * (max(fresh, 0) + OLD_SECONDS))
+        given = () if chart is None else (chart.refreshed_at, encode(chart))
+        await self._run(KEEP, query, microseconds(fresh), held, *given)
+
+    async def _run(self, script: Script, query: ChartQuery, *arguments: float | bytes) -> Any:
+        asked = encode(query)
+        place = self._redis.name(f"chart:{FORM}:{zlib.crc32(asked) % PLACES}")
+        return await self._redis.run_script(script, place, asked, *arguments)
+
+
+def microseconds(seconds: float) -> int:
+    return round(seconds * MICROSECONDS)
+
+
+def decode(raw: bytes | None) -> Chart | None:
+    return None if raw is None else decode_chart(raw)

@@ -1,0 +1,146 @@
+"""What holds of Redis beyond the ports: what it keeps, for how long, and who hears of a change."""
+
+import secrets
+from contextlib import asynccontextmanager
+
+import pytest
+import redis.asyncio as driver
+
+from marquee.adapters.redis import Redis, RedisCache, RedisNotices, RedisRateLimiter
+from marquee.model import PLAIN, Chart, ChartQuery
+from marquee.ports import Quota
+from tests.contract.test_between_processes import Heard
+from tests.support import engine
+from tests.support.tasks import eventually, running
+
+QUOTA = Quota(60, 60, 20)
+
+
+@pytest.fixture(params=["redis", "redis-cluster"])
+def url(request):
+    """Where nobody else is."""
+    return f"{engine.need(request.param)['MARQUEE_CACHE_URL']}?prefix=test-{secrets.token_hex(8)}"
+
+
+@pytest.fixture
+async def redis(url):
+    redis = Redis(url)
+    yield redis
+    await redis.close()
+
+
+@asynccontextmanager
+async def process(url):
+    """Notices as another process has them, and a listener who hears those of others by now."""
+    redis = Redis(url)
+    notices = RedisNotices(redis)
+    heard = Heard()
+    notices.listen("changed", heard)
+    async with running(notices.run):
+        assert await heard.next(1) == [""], "nobody knows what it missed before it listened"
+        yield notices, heard
+    await redis.close()
+
+
+class TestNotices:
+    async def test_other_processes_hear_and_nobody_hears_twice(self, url):
+        async with process(url) as (one, heard_by_one), process(url) as (two, heard_by_two):
+            one.tell("changed", "a movie")
+            two.tell("elsewhere", "x")
+            assert await heard_by_two.next(1) == ["a movie"]
+            two.tell("changed")
+            assert await heard_by_one.next(2) == ["a movie", ""]
+            assert await heard_by_two.next(1) == [""]
+
+    async def test_under_another_prefix_nobody_hears(self, url):
+        async with process(url) as (one, _), process(url + "x") as (two, heard_by_two):
+            one.tell("changed", "a movie")
+            two.tell("changed", "another")
+            assert await heard_by_two.next(1) == ["another"]
+
+    async def test_who_tells_more_than_can_be_sent_is_heard_all_the_same(self, url):
+        async with process(url) as (_, heard):
+            redis = Redis(url)
+            notices = RedisNotices(redis)
+            for number in range(100_000):
+                notices.tell("changed", str(number))
+            assert len(notices._unsent) <= 1000
+            await notices.send_unsent()
+            assert "" in await heard.next(heard.qsize() or 1)
+            await redis.close()
+
+    async def test_one_that_breaks_off_listens_again(self, url, redis):
+        async with process(url) as (_, heard):
+            await break_off(redis)
+            assert await heard.next(1) == [""]
+            async with process(url) as (other, _):
+                other.tell("changed", "a movie")
+                assert await heard.next(1) == ["a movie"]
+
+
+async def break_off(redis):
+    """Every server hangs up on its listeners."""
+    for host, port in redis.known_nodes():
+        async with driver.Redis(host=host, port=port, protocol=2) as node:
+            for client in await node.client_list():
+                if client["sub"] != "0":
+                    await node.client_kill_filter(_id=client["id"])
+
+
+async def keys(redis):
+    found = {}
+    for host, port in redis.known_nodes():
+        async with driver.Redis(host=host, port=port, protocol=2) as node:
+            if (await node.info("replication"))["role"] == "master":
+                async for key in node.scan_iter(redis.name("*")):
+                    found[key.decode()] = await node.pttl(key)
+    return found
+
+
+class TestWhatIsKept:
+    async def test_of_a_limit_as_long_as_it_is_in_debt_and_no_users_id(self, redis):
+        limiter = RedisRateLimiter(redis)
+        allowances = [await limiter.take("ratings:alice", QUOTA) for _ in range(3)]
+        [(key, milliseconds)] = (await keys(redis)).items()
+        assert "alice" not in key
+        assert 0 < milliseconds <= 1000 * allowances[-1].reset
+
+    async def test_of_charts_a_bounded_number_for_about_a_minute(self, redis):
+        cache = RedisCache(redis)
+        for limit in range(1000):
+            await cache.keep(ChartQuery(limit), Chart((), 7, 7, PLAIN), 1)
+            await cache.look(ChartQuery(limit, by_mean=True), 5)
+        found = await keys(redis)
+        assert 400 < len(found) <= 512
+        assert all(50_000 < milliseconds < 70_000 for milliseconds in found.values())
+
+
+class TestTime:
+    async def test_limits_go_by_the_servers_clock(self, redis):
+        limiter = RedisRateLimiter(redis)
+        quota = Quota(20, 1, 1)
+        assert (await limiter.take("u", quota)).wait == 0
+        assert 0 < (await limiter.take("u", quota)).wait <= 0.05
+
+        async def let_through():
+            return (await limiter.take("u", quota)).wait == 0
+
+        await eventually(let_through)
+
+    async def test_charts_go_by_the_servers_clock(self, redis):
+        cache = RedisCache(redis)
+        await cache.keep(ChartQuery(), Chart((), 7, 7, PLAIN), 0.05)
+
+        async def due():
+            return (await cache.look(ChartQuery(), 5)).turn
+
+        await eventually(due)
+
+    async def test_a_primary_with_another_clock_shuts_nobody_out(self, url):
+        ahead = Redis(url, lambda: 2_000_000_000_000_000)
+        behind = Redis(url, lambda: 1_700_000_000_000_000)
+        for _ in range(20):
+            await RedisRateLimiter(ahead).take("u", QUOTA)
+        assert (await RedisRateLimiter(behind).take("u", QUOTA)).wait <= 1
+        await ahead.close()
+        await behind.close()
