@@ -5,7 +5,7 @@ store can't be reached or can't keep what it is given; nothing has then been pro
 has been done durably. All are safe to call from many tasks of one event loop.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
@@ -182,6 +182,10 @@ class Topic(Protocol):
         Raises ``StoreAway`` where it does not; some may be kept all the same, some twice.
         """
         ...
+
+
+Slots = Callable[[], Awaitable[int]]
+"""Into how many slots the movies are divided, as the stores agree. Raises ``StoreAway``."""
 
 
 class Position(NamedTuple):

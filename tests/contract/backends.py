@@ -35,6 +35,10 @@ from tests.support import postgres as databases
 SLOTS = 3
 
 
+async def agreed_slots() -> int:
+    return SLOTS
+
+
 class Backend:
     suites: ClassVar = {
         *("catalogue", "charts", "event_log", "event_log_positions", "rating_store"),
@@ -157,7 +161,7 @@ class Kafka(Logged):
         with logs.kafka_topic(SLOTS) as url:
             async with super().open(folder, prior) as backend:
                 backend.url, backend.group = url, logs.unique("group")
-                backend.topic = kafka.KafkaTopic(url, SLOTS)
+                backend.topic = kafka.KafkaTopic(url, agreed_slots)
                 async with backend.another() as backend.events:
                     yield backend
                 await backend.topic.close()
@@ -181,7 +185,7 @@ class RabbitMQ(Logged):
         with logs.rabbitmq_queue() as url:
             async with super().open(folder, prior) as backend:
                 backend.url = url
-                backend.topic = rabbitmq.RabbitTopic(url, SLOTS)
+                backend.topic = rabbitmq.RabbitTopic(url, agreed_slots)
                 async with backend.another() as backend.events:
                     yield backend
                 await backend.topic.close()

@@ -6,7 +6,7 @@ from typing import Literal
 
 from starlette.types import Scope
 
-from ..errors import StoreAway
+from ..errors import MarqueeError
 from .calls import JSON, Answer, Call, Endpoint, encode
 from .metrics import Metrics
 from .prepared import Messages, Prepared
@@ -79,7 +79,7 @@ class Health:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
                 await probe()
-        except StoreAway as away:
+        except MarqueeError as away:
             return Dependency("away", str(away))
         except TimeoutError:
             return Dependency("away", "It does not answer.")

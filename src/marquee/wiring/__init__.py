@@ -83,19 +83,26 @@ async def open_stores(
     from . import distributed
 
     async with distributed.opened(settings, needs) as stores:
-        if wait:
-            await distributed.answer(stores)
-        yield stores
+        if not wait:
+            yield stores
+            return
+        async with distributed.answering(stores):
+            yield stores
 
 
-def migrate(settings: Settings) -> list[str]:
-    """Make or upgrade every store's schema, and change the prior where it is set; what was done."""
-    if not on_servers(settings):
-        return embedded.migrate(settings)
-    from . import distributed
+def migrate(settings: Settings, slots: int | None = None, shards: int | None = None) -> list[str]:
+    """Make or upgrade every store's schema, and change the prior where it is set; what was done.
 
-    done: list[str] = distributed.migrate(settings)
-    return done
+    ``slots``: into how many the movies are divided, ``shards``: the same of the outbox; both for
+    new stores on servers alone, and for ever.
+    """
+    if on_servers(settings):
+        from . import distributed
+
+        return distributed.migrate(settings, slots, shards)
+    if slots or shards:
+        raise Unusable("Embedded stores have neither slots nor shards.")
+    return embedded.migrate(settings)
 
 
 async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:

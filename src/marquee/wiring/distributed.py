@@ -1,15 +1,260 @@
-"""Every role on servers of its own: not put together yet."""
+"""Every role on servers of its own: Cassandra, Kafka or RabbitMQ, PostgreSQL, Redis.
 
-from typing import Any
+A store that is away is no reason not to start: its calls say so, and it comes back by itself.
+"""
 
-from ..errors import Unusable
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Protocol
+
+from ..adapters.memory import MemoryRateLimiter
+from ..config import Settings
+from ..errors import MarqueeError, StoreAway
+from ..http.operations import Probe
+from ..ports import Slots, TotalsStore
+from ..relay import arrive
+from .stores import Run, Stores, Unneeded
+
+ANSWER_SECONDS = 30.0
+"""Within which a command finds its stores, or gives up."""
+
+PATIENCE = 0.2
+"""Seconds between two looks whether a store answers."""
 
 
-def not_yet(*_: Any) -> Any:
-    raise Unusable("The stores on servers are not part of this Marquee yet.")
+Finding = tuple[str, str | None]
+"""What was looked at, and what is wrong with it and what to do."""
 
 
-opened: Any = not_yet
-answer: Any = not_yet
-migrate: Any = not_yet
-diagnose: Any = not_yet
+class Closing(Protocol):
+    async def close(self) -> None: ...
+
+
+@dataclass
+class Opened:
+    """What was opened so far."""
+
+    closing: AsyncExitStack
+    probes: dict[str, Probe] = field(default_factory=dict)
+    runs: dict[str, Run] = field(default_factory=dict)
+
+    def add(self, name: str, store: Closing, probe: Probe, *runs: Run) -> None:
+        self.closing.push_async_callback(store.close)
+        self.probes[name] = probe
+        self.runs |= {f"{name} {number}": run for number, run in enumerate(runs, 1)}
+
+
+@asynccontextmanager
+async def opened(settings: Settings, needs: Collection[str]) -> AsyncIterator[Stores]:
+    """The stores that are needed; nothing is asked of them yet."""
+    async with AsyncExitStack() as closing:
+        there = Opened(closing)
+        parts = unneeded()
+        if "ratings" in needs:
+            parts |= open_ratings(settings, there)
+        if "movies" in needs:
+            parts |= open_movies(settings, there)
+        if "events" in needs:
+            parts |= open_events(settings, there, parts["totals"], partial(told_slots, parts))
+        if "cache" in needs:
+            parts |= open_cache(settings, there)
+        yield Stores(
+            **{name: part for name, part in parts.items() if name != "told"},
+            probes=there.probes,
+            runs=there.runs,
+            drain=partial(arrive, parts["outbox"], parts["events"], parts["totals"]),
+            catch_up=nothing_to_do,
+            on_commit=lambda _: None,
+            embedded=False,
+        )
+
+
+def unneeded() -> dict[str, Any]:
+    ports = ("ratings", "outbox", "topic", "events", "totals", "catalogue", "charts", "cache")
+    others = ("notices", "limiter", "recall", "remember", "told")
+    return {name: Unneeded(f"the store of the {name}") for name in ports + others}
+
+
+async def nothing_to_do() -> None:
+    """Other processes do it."""
+
+
+def open_ratings(settings: Settings, there: Opened) -> dict[str, Any]:
+    from ..adapters import cassandra
+
+    keyspace = cassandra.Cassandra(settings["ratings_url"])
+    there.add("ratings", keyspace, keyspace.probe, keyspace.run)
+    ratings = cassandra.CassandraRatings(keyspace)
+    outbox = cassandra.CassandraOutbox(keyspace, ratings)
+    return {"ratings": ratings, "outbox": outbox, "told": keyspace.recall}
+
+
+def open_movies(settings: Settings, there: Opened) -> dict[str, Any]:
+    from ..adapters import postgres
+
+    shards = postgres.Postgres(settings["movies_url"].split(), settings["movies_read_url"])
+
+    async def keep_agreeing() -> None:
+        """What processes must agree on is looked at as soon as it can be."""
+        while True:
+            try:
+                await shards.agree(settings.prior)
+                break
+            except StoreAway:
+                await asyncio.sleep(1)
+
+    there.add("movies", shards, shards.probe, shards.run, keep_agreeing)
+    return {
+        "totals": postgres.PostgresTotals(shards),
+        "catalogue": postgres.PostgresCatalogue(shards),
+        "charts": postgres.PostgresCharts(shards),
+        "recall": shards.recall,
+        "remember": shards.remember,
+    }
+
+
+async def told_slots(parts: Mapping[str, Any]) -> int:
+    """The number of slots, as the rating store was told: a relay asks no other."""
+    slots = await parts["told"]("slots")
+    if slots is None:
+        raise StoreAway("Nobody has agreed on slots yet: run `marquee migrate`.")
+    return int(slots)
+
+
+def open_events(
+    settings: Settings, there: Opened, totals: TotalsStore, slots: Slots
+) -> dict[str, Any]:
+    url: str = settings["events_url"]
+    if url.startswith("kafka:"):
+        from ..adapters.kafka import KafkaLog, KafkaTopic
+
+        log, topic = KafkaLog(url, totals), KafkaTopic(url, slots)
+        there.add("events", log, log.probe)
+        there.closing.push_async_callback(topic.close)
+        return {"events": log, "topic": topic}
+    from ..adapters.rabbitmq import RabbitLog, RabbitTopic
+
+    queue, exchange = RabbitLog(url), RabbitTopic(url, slots)
+    there.add("events", queue, queue.probe)
+    there.closing.push_async_callback(exchange.close)
+    return {"events": queue, "topic": exchange}
+
+
+def open_cache(settings: Settings, there: Opened) -> dict[str, Any]:
+    from ..adapters import redis
+
+    shared = redis.Redis(settings["cache_url"])
+    notices = redis.RedisNotices(shared)
+    there.add("cache", shared, shared.probe, shared.run, notices.run)
+    limiter = redis.EachByItself(redis.RedisRateLimiter(shared), MemoryRateLimiter())
+    return {"cache": redis.RedisCache(shared), "notices": notices, "limiter": limiter}
+
+
+@asynccontextmanager
+async def answering(stores: Stores) -> AsyncIterator[None]:
+    """Go on as soon as all stores answer. Raises ``StoreAway``, saying which does not, and
+    ``Unusable``."""
+    tasks = [asyncio.ensure_future(run()) for run in stores.runs.values()]
+    try:
+        for name, probe in stores.probes.items():
+            await answered(name, probe, tasks)
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def answered(name: str, probe: Probe, behind: Collection["asyncio.Future[None]"]) -> None:
+    until = time.monotonic() + ANSWER_SECONDS
+    while True:
+        for task in behind:
+            if task.done():
+                task.result()  # one that ends says why no store of its kind will ever answer
+        try:
+            async with asyncio.timeout(ANSWER_SECONDS):
+                return await probe()
+        except TimeoutError:
+            raise StoreAway(f"{name}: it does not answer.") from None
+        except StoreAway as away:
+            if time.monotonic() > until:
+                raise StoreAway(f"{name}: {away}") from None
+            await asyncio.sleep(PATIENCE)
+
+
+def migrate(settings: Settings, slots: int | None, shards: int | None) -> list[str]:
+    """``slots`` and ``shards``: how many of the movies and of the outbox, where they are new."""
+    from ..adapters import cassandra, postgres
+
+    movies = settings["movies_url"].split()
+    done = postgres.migrate(movies, slots, settings.prior, settings["movies_read_url"])
+    agreed = asyncio.run(agreed_slots(movies))
+    done += cassandra.migrate(settings["ratings_url"], shards, agreed)
+    return done + migrate_events(settings["events_url"], agreed)
+
+
+def migrate_events(url: str, slots: int) -> list[str]:
+    if url.startswith("kafka:"):
+        from ..adapters import kafka
+
+        return kafka.migrate(url, slots)
+    from ..adapters import rabbitmq
+
+    return rabbitmq.migrate(url)
+
+
+async def agreed_slots(movies: Sequence[str]) -> int:
+    from ..adapters import postgres
+
+    shards = postgres.Postgres(movies)
+    try:
+        return len((await shards.read_map()).places)
+    finally:
+        await shards.close()
+
+
+async def diagnose(settings: Settings) -> list[Finding]:
+    from ..adapters import cassandra, postgres, redis
+
+    movies, replica = settings["movies_url"].split(), settings["movies_read_url"]
+    found = await looked("ratings", partial(cassandra.diagnose, settings["ratings_url"]))
+    shards = postgres.Postgres(movies, replica)
+    try:
+        await shards.probe()
+        found.append(("movies", None))
+    except MarqueeError as error:
+        found.append(("movies", str(error)))
+    finally:
+        await shards.close()
+    try:
+        look = partial(diagnose_events, settings["events_url"], await agreed_slots(movies))
+        found += await looked("events", look)
+    except MarqueeError as error:
+        found.append(("events", f"what they must fit can't be had: {error}"))
+    cache = f"cache ({settings.shown('cache_url')})"
+    try:
+        faults: list[str | None] = [*await redis.diagnose(settings["cache_url"])]
+    except MarqueeError as error:
+        faults = [str(error)]
+    return [*found, *((cache, fault) for fault in faults or [None])]
+
+
+async def looked(name: str, look: Callable[[], Sequence[Finding]]) -> list[Finding]:
+    try:
+        return list(await asyncio.to_thread(look))
+    except MarqueeError as error:
+        return [(name, str(error))]
+
+
+def diagnose_events(url: str, slots: int) -> Sequence[Finding]:
+    if url.startswith("kafka:"):
+        from ..adapters import kafka
+
+        return kafka.diagnose(url, slots)
+    from ..adapters import rabbitmq
+
+    return rabbitmq.diagnose(url)

@@ -64,11 +64,12 @@ def check_version(version: int, address: Address) -> None:
         raise StoreAway(f"The rating store's schema is {version}, and not {known} yet: {MIGRATE}.")
 
 
-def migrate(url: str, shards: int = SHARDS) -> list[str]:
+def migrate(url: str, shards: int | None = None, slots: int | None = None) -> list[str]:
     """Make or upgrade the keyspace; what was done. Safe to run twice, and by two at once.
 
-    ``shards``: of the outbox, where it is new; afterwards they stay. Raises ``Unusable`` for what
-    is newer than we know, ``StoreAway`` where the cluster can't be asked.
+    ``shards``: of the outbox, where it is new; afterwards they stay. ``slots``: of the movies, as
+    the movie store has them: told here, too, for those who do not ask that one. Raises
+    ``Unusable`` for what is newer than we know, ``StoreAway`` where the cluster can't be asked.
     """
     address = parse(url)
     done = []
@@ -82,8 +83,12 @@ def migrate(url: str, shards: int = SHARDS) -> list[str]:
         session.execute(MAKE_AGREEMENT.format(id=id), timeout=STEP_SECONDS)
         with Agreed(session, address).alone() as agreed:
             upgrade(session, agreed, address)
-            agreed.settle("shards", str(shards))
+            agreed.settle("shards", str(shards or SHARDS))
+            check_agreed(agreed, address, shards=shards)
             begin_shards(session, agreed)
+            if slots:
+                agreed.settle("slots", str(slots))
+            check_agreed(agreed, address, slots=slots)
             agreed.settle("rater_key", secrets.token_hex(32))  # last: nobody begins without it
     return [*done, f"{address}: the schema is up to date"]
 
@@ -129,6 +134,16 @@ def statements(script: str) -> list[str]:
     """A script's statements one by one, without its comments."""
     lines = (line.partition("--")[0] for line in script.splitlines())
     return [text.strip() for text in "\n".join(lines).split(";") if text.strip()]
+
+
+def check_agreed(agreed: "Agreed", address: Address, **asked: int | None) -> None:
+    """Raises ``Unusable`` where something else stands."""
+    for name, number in asked.items():
+        if number and agreed.read(name) != str(number):
+            raise Unusable(
+                f"{address} was made with {agreed.read(name)} {name}, for ever: it can't have "
+                f"{number}."
+            )
 
 
 def begin_shards(session: Session, agreed: "Agreed") -> None:

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer
 from ...errors import StoreAway, Unusable
 from ...events import encode
 from ...model import RatingChanged, slot_of
+from ...ports import Slots
 from .client import Address, facts
 from .records import key_of
 
@@ -37,9 +38,10 @@ SETTINGS = {
 class KafkaTopic:
     """``ports.Topic``. ``slots``: as the stores have agreed on."""
 
-    def __init__(self, url: str, slots: int) -> None:
+    def __init__(self, url: str, slots: Slots) -> None:
         self._address = Address.of(url)
-        self._slots = slots
+        self._agreed_slots = slots
+        self._slots = 0
         self._outlet: Outlet | None = None
         self._opening = asyncio.Lock()
 
@@ -69,6 +71,7 @@ class KafkaTopic:
     async def _open(self) -> "Outlet":
         async with self._opening:
             if self._outlet is None:
+                self._slots = await self._agreed_slots()
                 found = await asyncio.to_thread(facts, self._address, self._address.admin())
                 if found.partitions != self._slots:
                     raise Unusable(

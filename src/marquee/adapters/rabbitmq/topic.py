@@ -12,6 +12,7 @@ import pika
 from ...errors import StoreAway
 from ...events import encode
 from ...model import RatingChanged, slot_of
+from ...ports import Slots
 from .address import Address
 from .line import Line
 
@@ -25,21 +26,21 @@ PERSISTENT = 2
 class RabbitTopic:
     """``ports.Topic``. ``slots``: as the stores have agreed on; each event carries its own."""
 
-    def __init__(self, url: str, slots: int) -> None:
+    def __init__(self, url: str, slots: Slots) -> None:
         self._slots = slots
-        self._properties = [
-            pika.BasicProperties(delivery_mode=PERSISTENT, headers={"slot": slot})
-            for slot in range(slots)
-        ]
+        self._properties: list[pika.BasicProperties] = []
         self._publisher = Publisher(Address.of(url))
 
     async def publish(self, events: Sequence[RatingChanged]) -> None:
         if not events:
             return
         await self._publisher.ready()
+        if not self._properties:
+            self._properties = [properties(slot) for slot in range(await self._slots())]
         delivery = Delivery(len(events))
+        carrying, slots = self._properties, len(self._properties)
         messages = [
-            Message(encode(event), self._properties[slot_of(event.movie_id, self._slots)], delivery)
+            Message(encode(event), carrying[slot_of(event.movie_id, slots)], delivery)
             for event in events
         ]
         self._publisher.call(partial(self._publisher.send, messages))
@@ -51,6 +52,10 @@ class RabbitTopic:
 
     async def close(self) -> None:
         await self._publisher.close()
+
+
+def properties(slot: int) -> pika.BasicProperties:
+    return pika.BasicProperties(delivery_mode=PERSISTENT, headers={"slot": slot})
 
 
 class Delivery:
