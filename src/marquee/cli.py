@@ -107,7 +107,9 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="HTTP processes. [default: 1]")] = None,
 ) -> None:
     """Run the roles, until SIGTERM or Ctrl-C: what was accepted is answered first."""
+    from .serving import listen
     from .serving import serve as serve_all
+    from .sharing import share
     from .wiring import HTTP_ROLES, ROLES, WORKERS, on_servers
 
     found = settings(host=host, port=port, data=data, workers=workers)
@@ -122,8 +124,11 @@ def serve(
         raise Unusable(
             "The embedded stores serve one process: --workers above 1 needs stores on servers."
         )
-    by_default = ROLES if on_servers(found) else HTTP_ROLES
-    run(serve_all(found, tuple(dict.fromkeys(roles or by_default)), with_demo=demo))
+    ours = tuple(dict.fromkeys(roles or (ROLES if on_servers(found) else HTTP_ROLES)))
+    with listen(found["host"], found["port"]) as listener:
+        if found["workers"] > 1 and share(found["workers"]) > 0:  # the first does all there is
+            ours = tuple(role for role in ours if role in HTTP_ROLES) or ours
+        run(serve_all(found, ours, listener, with_demo=demo))
 
 
 @app.command()
@@ -400,11 +405,21 @@ def erase(user: Annotated[str, typer.Option(help="Whose ratings go.")], data: Da
 
 
 @app.command()
-def migrate(data: Data = None) -> None:
+def migrate(
+    slots: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Parts of the movies, in new stores. [default: 16]"),
+    ] = None,
+    shards: Annotated[
+        int | None,
+        typer.Option(min=1, max=1024, help="Parts of the outbox, in new stores. [default: 16]"),
+    ] = None,
+    data: Data = None,
+) -> None:
     """Make or upgrade the schema of every store; change the prior to what is set."""
     from . import wiring
 
-    for line in wiring.migrate(settings(data=data)):
+    for line in wiring.migrate(settings(data=data), slots, shards):
         print(line)
 
 

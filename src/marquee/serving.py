@@ -45,12 +45,14 @@ def held(data: Path) -> Iterator[None]:
         yield
 
 
-async def serve(settings: Settings, roles: Sequence[str], *, with_demo: bool) -> None:
+async def serve(
+    settings: Settings, roles: Sequence[str], listener: socket.socket, *, with_demo: bool
+) -> None:
     """Serve until SIGTERM or SIGINT; what was accepted by then is answered.
 
-    The port is taken first: whoever connects during a long start waits, and is answered then.
+    The port was taken first: whoever connects during a long start waits, and is answered then.
     """
-    with listen(settings["host"], settings["port"]) as listener, stopped_by(signal.SIGTERM):
+    with stopped_by(signal.SIGTERM):
         async with running(settings, roles, with_demo=with_demo) as (marquee, first):
             url = f"http://{address(settings['host'])}:{listener.getsockname()[1]}"
             server = Server(marquee.app(), lambda: announce(settings, marquee, url, first=first))

@@ -46,20 +46,29 @@ def marquee(*arguments: str, **settings: object) -> subprocess.CompletedProcess[
 class Server:
     """``marquee serve`` on the data folder ``folder/data``, logging to ``folder/serve.log``.
 
-    ``settings`` become MARQUEE_* variables. Ready when ``start`` returns; ``start`` again after
-    ``stop`` or ``kill`` serves from the same folder, at a port of its own.
+    ``roles``: all by default. ``settings`` become MARQUEE_* variables. Ready when ``start``
+    returns; ``start`` again after ``stop`` or ``kill`` serves from the same folder, at a port of
+    its own.
     """
 
-    def __init__(self, folder: Path, *, demo: bool = False, **settings: object) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *roles: str,
+        name: str = "serve",
+        demo: bool = False,
+        **settings: object,
+    ) -> None:
         self.data = folder / "data"
-        self.log_file = folder / "serve.log"
+        self.log_file = folder / f"{name}.log"
+        self.roles = roles
         self.url = ""
         self.settings = settings
         self._demo = demo
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> Self:
-        arguments = ["serve", "--data", self.data, "--port", "0"]
+        arguments = ["serve", *self.roles, "--data", self.data, "--port", "0"]
         begin = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(

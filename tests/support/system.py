@@ -1,0 +1,96 @@
+"""Marquee on servers: each role a process of its own, on stores of a test's own, one address.
+
+Where no gateway leads to them, every role's process has a port, and ``Process.client`` asks it.
+"""
+
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit, urlunsplit
+
+from tests.support import engine, postgres
+from tests.support.server import Server, marquee
+
+HTTP_ROLES = ("ratings", "movies", "top-rated", "best-pictures")
+ROLES = (*HTTP_ROLES, "relay", "aggregator", "refresher")
+
+
+@contextmanager
+def stores(
+    *, events: str = "kafka", servers: dict[str, str] | None = None
+) -> Iterator[dict[str, str]]:
+    """Settings that name a keyspace, a log, databases and a prefix which nobody else uses, on the
+    shared servers or on those given; empty, not migrated yet."""
+    parts = ("cassandra", events, "postgres", "redis")
+    given = servers or engine.need(*parts)
+    name = f"test_{secrets.token_hex(8)}"
+    log = "MARQUEE_EVENTS_URL" if events == "kafka" else "MARQUEE_TEST_RABBITMQ_URL"
+    with ExitStack() as stack:
+        shards = [
+            stack.enter_context(database(url, name)) for url in given["MARQUEE_MOVIES_URL"].split()
+        ]
+        yield {
+            "ratings_url": in_path(given["MARQUEE_RATINGS_URL"], name),
+            "events_url": f"{given[log]}?{'topic' if events == 'kafka' else 'queue'}={name}",
+            "movies_url": " ".join(shards),
+            "cache_url": f"{given['MARQUEE_CACHE_URL']}?prefix={name}",
+        }
+
+
+@contextmanager
+def database(server: str, name: str) -> Iterator[str]:
+    postgres.execute(server, f"CREATE DATABASE {name}")
+    try:
+        yield in_path(server, name)
+    finally:
+        postgres.execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def in_path(url: str, name: str) -> str:
+    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))
+
+
+class System:
+    """So many processes of each role, by name: ``ratings-1``. Migrated, and ready when ``start``
+    returns."""
+
+    def __init__(self, folder: Path, each: int = 1, **settings: object) -> None:
+        self.folder = folder
+        self.settings = settings
+        self.processes = {
+            f"{role}-{number}": Server(folder, role, name=f"{role}-{number}", **settings)
+            for role in ROLES
+            for number in range(1, each + 1)
+        }
+
+    def start(self) -> None:
+        done = marquee("migrate", data=self.folder / "data", **self.settings)
+        assert done.returncode == 0, done.stderr
+        for process in self.processes.values():
+            process.start()
+
+    def of(self, role: str) -> Sequence[Server]:
+        return [p for name, p in self.processes.items() if name.rpartition("-")[0] == role]
+
+    def stop(self) -> None:
+        for process in self.processes.values():
+            if process.alive:
+                process.stop()
+
+    def kill(self) -> None:
+        for process in self.processes.values():
+            process.kill()
+
+
+@contextmanager
+def system(folder: Path, each: int = 1, **settings: object) -> Iterator[System]:
+    """From start to stop; killed where the test itself went wrong."""
+    with stores() as urls:
+        found = System(folder, each, **urls | settings)
+        try:
+            found.start()
+            yield found
+            found.stop()
+        finally:
+            found.kill()
