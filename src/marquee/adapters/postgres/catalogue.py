@@ -4,6 +4,7 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -16,6 +17,9 @@ from .server import Cursor, Row, rows_of
 from .shards import Postgres, SlotMap
 
 PAGE = 1000
+
+RARE = 1000
+"""Movies that are sooner sorted than met along a list."""
 
 LONGEST = 250
 """Characters of a title's key, and of a word, that are kept: an index takes no longer ones."""
@@ -31,6 +35,8 @@ GET = f"""
 HAS_WON = "SELECT bool_or(won) FROM nomination WHERE movie_id = %s"
 SCAN = f"{STANDING} WHERE id > %s AND title IS NOT NULL ORDER BY id LIMIT {PAGE}"
 LISTED = "SELECT slot, id, title_key FROM listed"
+# Each table gives its rows in order, here and on other shards: to sort all would be to fetch all.
+IN_ORDER = "SET LOCAL enable_sort = off"
 SOME = f"{STANDING} WHERE slot = ANY(%s) AND id = ANY(%s) AND title IS NOT NULL"
 
 TOLD = """
@@ -159,28 +165,45 @@ class PostgresCatalogue:
         words = titles.words(query)
         if (query and not words) or has_control(query + (genre or "")):
             return [], None
-        where, values = ["true"], []
-        for condition, value in (
-            ("words @@ %s::tsquery", tsquery(words) if words else None),
-            ("genre_keys @> ARRAY[%s]", None if genre is None else genre.casefold()),
-            ("year = %s", year),
-        ):
-            if value is not None:
-                where.append(condition)
-                values.append(value)
+        conditions: list[tuple[str, list[Any]]] = []
+        if words:
+            conditions.append(("words @@ %s::tsquery", [tsquery(words)]))
+        if genre is not None:
+            conditions.append(("genre_keys @> ARRAY[%s]", [genre.casefold()]))
+        narrow = bool(conditions)
+        if year is not None:
+            conditions.append(("year = %s", [year]))
         if after is not None:
             # So that another server can do it, too: of rows it compares none.
-            where.append("title_key >= %s AND (title_key > %s OR id > %s)")
             key, id = after.rsplit("\n", 1)
-            values += [key, key, id]
-        listed = f"{LISTED} WHERE {' AND '.join(where)} ORDER BY title_key, id LIMIT {limit + 1}"
-        return await self._postgres.lists(partial(page, listed=listed, values=values, limit=limit))
+            condition = "title_key >= %s AND (title_key > %s OR id > %s)"
+            conditions.append((condition, [key, key, id]))
+
+        async def job(cursor: Cursor) -> tuple[list[Standing], str | None]:
+            return await page(cursor, await listed(cursor, conditions, narrow, limit + 1), limit)
+
+        return await self._postgres.lists(job)
+
+
+async def listed(
+    cursor: Cursor, conditions: Sequence[tuple[str, list[Any]]], narrow: bool, limit: int
+) -> list[Row]:
+    """The first rows of ``LISTED``, by title key and id. ``narrow``: there may be few."""
+    where = " AND ".join(["true", *(condition for condition, _ in conditions)])
+    values = [value for _, values in conditions for value in values]
+    if narrow:
+        rows = await rows_of(cursor, f"{LISTED} WHERE {where} LIMIT {RARE + 1}", values)
+        if len(rows) <= RARE:
+            return sorted(rows, key=itemgetter(2, 1))[:limit]
+    await cursor.execute(IN_ORDER)
+    query = f"{LISTED} WHERE {where} ORDER BY title_key, id LIMIT {limit}"
+    return await rows_of(cursor, query, values)
 
 
 async def page(
-    cursor: Cursor, listed: str, values: Sequence[Any], limit: int
+    cursor: Cursor, rows: Sequence[Row], limit: int
 ) -> tuple[list[Standing], str | None]:
-    rows = await rows_of(cursor, listed, values)
+    """The movies of these rows, but for one more than ``limit``, and the key of the last."""
     wanted = rows[:limit]
     if not wanted:
         return [], None

@@ -6,17 +6,14 @@ from typing import Any
 import msgspec
 
 from ...model import Chart, ChartQuery, slot_of
-from .catalogue import MOVIE, STANDING, standing
+from .catalogue import IN_ORDER, MOVIE, RARE, STANDING, standing
 from .server import Cursor, rows_of
 from .shards import AGREED, Postgres, dict_of, prior_of
 
-RARE = 2000
 REFRESHING = 0x4D525145
 """The advisory lock of who refreshes the ten: "MRQE"."""
 
 ONE_AT_A_TIME = "SELECT pg_advisory_xact_lock(%s)"
-# Each shard gives its movies in order: sorting them here would first fetch them all.
-IN_ORDER = "SET LOCAL enable_sort = off"
 REFRESH = "REFRESH MATERIALIZED VIEW CONCURRENTLY top10_rated_movie"
 TEN = f"""
     SELECT {MOVIE}, distribution, won FROM top10_rated_movie

@@ -19,8 +19,10 @@ from .server import Cursor, Job, Row, Server, rows_of
 LOOK_EVERY = 1.0
 """Seconds after which the map is read again, in case a slot has moved."""
 
-LISTS = {"plan_cache_mode": "force_custom_plan"}
-"""Which tables a list is read from depends on its values."""
+LISTS = {
+    "plan_cache_mode": "force_custom_plan",  # which tables are read depends on the values
+    "enable_seqscan": "off",
+}
 
 AGREED = "SELECT name, value FROM agreed"
 MAP = "SELECT shard, epoch FROM slot_map ORDER BY slot"

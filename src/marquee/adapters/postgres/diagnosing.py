@@ -1,0 +1,126 @@
+"""What an administrator should know of the shards, and what to do about it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import psycopg
+
+from ...errors import Unusable
+from .migrating import (
+    EXISTS,
+    FAR,
+    Connection,
+    agreed,
+    first_line,
+    named,
+    number_of,
+    one,
+    open_shard,
+    read_version,
+    steps,
+)
+from .shards import MAP, prior_of
+
+DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
+SETTING = "SELECT current_setting(%s)"
+RECOVERY = "SELECT pg_is_in_recovery()"
+SLOTS = "SELECT no, epoch, moving FROM slot"
+MAY_WRITE = "SELECT has_table_privilege(%s, 'SELECT, INSERT, UPDATE, DELETE')"
+MAY_READ = "SELECT count(*) FROM (SELECT FROM {table} LIMIT 1) AS first"
+FOLLOWS = "SELECT NOT pg_is_in_recovery() OR EXISTS (SELECT FROM pg_stat_wal_receiver)"
+LAG = """
+    SELECT extract(epoch FROM now() - pg_last_xact_replay_timestamp())::integer
+    WHERE pg_last_wal_receive_lsn() <> pg_last_wal_replay_lsn()"""
+LATE = 60
+
+Finding = tuple[str, str | None]
+
+
+def diagnose(urls: Sequence[str], read_url: str = "") -> list[Finding]:
+    """Each server, and what is wrong with it and what to do; None where nothing is."""
+    home: dict[str, Any] = {}
+    found = [
+        (f"movies, shard {number} ({named(url)})", trouble(url, number, home))
+        for number, url in enumerate(urls)
+    ]
+    if read_url:
+        found.append((f"movies, replica ({named(read_url)})", trouble_of_replica(read_url)))
+    return found
+
+
+def trouble(url: str, number: int, home: dict[str, Any]) -> str | None:
+    """``home``: what is agreed there, put in by the first shard and read for the others."""
+    try:
+        with open_shard(url) as shard:
+            return next(troubles(shard, url, number, home), None)
+    except Unusable as unusable:
+        return str(unusable)
+    except psycopg.Error as error:
+        return f"It refuses: {first_line(error)}"
+
+
+def troubles(shard: Connection, url: str, number: int, home: dict[str, Any]) -> Iterator[str]:
+    if one(shard, RECOVERY):
+        yield "It is a replica: name its primary, or promote it."
+    if not one(shard, EXISTS, ("schema_version",)):
+        yield "It has no schema: run `marquee migrate`."
+    if read_version(shard, url) < len(steps()):
+        yield "Its schema is older than this Marquee: run `marquee migrate`."
+    stands = agreed(shard)
+    if number == 0:
+        home |= {"made_at": stands["made_at"], "prior": prior_of(stands)}
+        home |= {"places": shard.execute(MAP).fetchall()}
+    if not home:
+        return  # what the first shard would tell is not known
+    if number_of(stands) != (home["made_at"], str(number)):
+        yield "It is not that shard of this Marquee: name all in the order of the first `migrate`."
+    if prior_of(stands) != home["prior"]:
+        yield "It draws rates by an older prior: run `marquee migrate` again."
+    yield from troubles_of_slots(shard, number, home["places"])
+    yield from (
+        f"{name} is off: what was acknowledged may be lost. Set it on."
+        for name in DURABLE
+        if one(shard, SETTING, (name,)) == "off"
+    )
+
+
+def troubles_of_slots(shard: Connection, number: int, places: Sequence[Any]) -> Iterator[str]:
+    held = {slot: (epoch, moving) for slot, epoch, moving in shard.execute(SLOTS)}
+    for slot, (holder, epoch) in enumerate(places):
+        if holder == number and held.get(slot) != (epoch, False):
+            yield f"Slot {slot} is paused or incomplete: run `marquee move-slots` for it again."
+        if holder != number and slot in held:
+            yield f"Slot {slot} was left behind by a move: run `marquee move-slots` for it again."
+        tables = ["applied", "movie", "listed"] if holder == number else []
+        for table in tables:
+            if not one(shard, MAY_WRITE, (f"{table}_{slot}",)):
+                yield f"{shard.info.user} may not write {table}_{slot}: GRANT it."
+        for table in FAR if number == 0 and holder != 0 else ():
+            yield from troubles_of_reading(shard, f"far_{table}_{slot}", holder)
+
+
+def troubles_of_reading(home: Connection, table: str, holder: int) -> Iterator[str]:
+    try:
+        one(home, MAY_READ.format(table=table))
+    except psycopg.Error as error:
+        yield (
+            f"It can't read shard {holder} ({first_line(error)}): let it connect there, and run "
+            "`marquee migrate` where address or password have changed."
+        )
+
+
+def trouble_of_replica(url: str) -> str | None:
+    try:
+        with open_shard(url) as replica:
+            for table in ("listed", "movie", "nomination", "ten"):
+                one(replica, MAY_READ.format(table=table))
+            if not one(replica, FOLLOWS):
+                return "It does not follow its primary: see its log."
+            lag = one(replica, LAG) or 0
+    except Unusable as unusable:
+        return str(unusable)
+    except psycopg.Error as error:
+        return f"It can't be read: {first_line(error)}. Run `marquee migrate`, which grants that."
+    if lag > LATE:
+        return f"It is {lag} s behind its primary: lists are read from the primary meanwhile."
+    return None
