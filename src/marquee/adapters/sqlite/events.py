@@ -89,8 +89,8 @@ class SqliteOutbox:
         if not rows:
             return None
         events, poison = [], []
-        for movie_id, *row, _ in rows:  # poison may also be no UTF-8
-            event = RatingChanged(movie_id.decode(errors="replace"), *row)
+        for movie_id, rater, version, value, _ in rows:  # poison may also be no UTF-8
+            event = RatingChanged(movie_id.decode(errors="replace"), rater, version, value)
             if (error := fault(event)) is None:
                 events.append(event)
             else:
