@@ -10,7 +10,8 @@ help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r name what; do \
 		printf '  make %-11s %s\n' "$$name" "$$what"; done
 
-serve: runtime ## serve Marquee on http://127.0.0.1:8080
+# Stores on servers need their drivers.
+serve: $(if $(MARQUEE_RATINGS_URL),distributed,runtime) ## serve Marquee on http://127.0.0.1:8080
 	.venv/bin/marquee serve $(ARGS)
 
 test: lint ## check and test everything

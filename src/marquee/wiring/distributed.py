@@ -9,11 +9,12 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
+from importlib.util import find_spec
 from typing import Any, Protocol
 
 from ..adapters.memory import MemoryRateLimiter
 from ..config import Settings
-from ..errors import MarqueeError, StoreAway
+from ..errors import MarqueeError, StoreAway, Unusable
 from ..http.operations import Probe
 from ..ports import Slots, TotalsStore
 from ..relay import arrive
@@ -28,6 +29,16 @@ PATIENCE = 0.2
 
 Finding = tuple[str, str | None]
 """What was looked at, and what is wrong with it and what to do."""
+
+
+DRIVERS = {
+    "cassandra": "cassandra",
+    "kafka": "confluent_kafka",
+    "rabbitmq": "pika",
+    "postgres": "psycopg",
+    "redis": "redis",
+}
+"""By the extra that installs it, the package that is imported."""
 
 
 class Closing(Protocol):
@@ -48,9 +59,22 @@ class Opened:
         self.runs |= {f"{name} {number}": run for number, run in enumerate(runs, 1)}
 
 
+def check_drivers(settings: Settings) -> None:
+    """Raises ``Unusable`` where a driver is not installed: each is an extra."""
+    events = "kafka" if settings["events_url"].startswith("kafka:") else "rabbitmq"
+    extras = ("cassandra", events, "postgres", "redis")
+    missing = [extra for extra in extras if find_spec(DRIVERS[extra]) is None]
+    if missing:
+        raise Unusable(
+            f"Stores on servers need their drivers: pip install 'marquee[{','.join(missing)}]', "
+            "or `make distributed` in a clone."
+        )
+
+
 @asynccontextmanager
 async def opened(settings: Settings, needs: Collection[str]) -> AsyncIterator[Stores]:
-    """The stores that are needed; nothing is asked of them yet."""
+    """The stores that are needed; nothing is asked of them yet. Raises ``Unusable``."""
+    check_drivers(settings)
     async with AsyncExitStack() as closing:
         there = Opened(closing)
         parts = unneeded()
@@ -188,6 +212,7 @@ async def answered(name: str, probe: Probe, behind: Collection["asyncio.Future[N
 
 def migrate(settings: Settings, slots: int | None, shards: int | None) -> list[str]:
     """``slots`` and ``shards``: how many of the movies and of the outbox, where they are new."""
+    check_drivers(settings)
     from ..adapters import cassandra, postgres
 
     movies = settings["movies_url"].split()
@@ -218,6 +243,7 @@ async def agreed_slots(movies: Sequence[str]) -> int:
 
 
 async def diagnose(settings: Settings) -> list[Finding]:
+    check_drivers(settings)
     from ..adapters import cassandra, postgres, redis
 
     movies, replica = settings["movies_url"].split(), settings["movies_read_url"]
