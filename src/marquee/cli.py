@@ -423,6 +423,19 @@ def migrate(
         print(line)
 
 
+@app.command("move-slots")
+def move_slots(
+    slots: Annotated[list[int], typer.Argument(metavar="SLOT...", min=0, help="Which of them.")],
+    to: Annotated[int, typer.Option(min=0, help="The shard: its place in movies_url, from 0.")],
+    data: Data = None,
+) -> None:
+    """Give slots of the movies to another shard, one after the other, while everything goes on."""
+    from . import wiring
+
+    for line in wiring.move_slots(settings(data=data), slots, to):
+        print(line)
+
+
 @app.command()
 def doctor(data: Data = None) -> None:
     """Try everything that is configured, and say what is wrong and what to do."""

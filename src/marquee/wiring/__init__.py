@@ -5,7 +5,7 @@ a process stands on; ``embedded`` and ``distributed`` are the two combinations t
 ``process`` puts the stages of a process's roles on them; ``keys`` are those of tokens.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -28,6 +28,7 @@ __all__ = [
     "contract",
     "diagnose",
     "migrate",
+    "move_slots",
     "on_servers",
     "open_stores",
     "own_keys",
@@ -103,6 +104,17 @@ def migrate(settings: Settings, slots: int | None = None, shards: int | None = N
     if slots or shards:
         raise Unusable("Embedded stores have neither slots nor shards.")
     return embedded.migrate(settings)
+
+
+def move_slots(settings: Settings, slots: Sequence[int], to: int) -> Iterator[str]:
+    """Give slots to the shard of that number, counted from 0 as in the settings, while everything
+    goes on; a line for each that is done. Raises ``Unusable``."""
+    if not on_servers(settings):
+        raise Unusable("Embedded stores have no shards.")
+    from . import distributed
+
+    distributed.check_drivers(settings)
+    return distributed.move_slots(settings, slots, to)
 
 
 async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:

@@ -5,7 +5,7 @@ A store that is away is no reason not to start: its calls say so, and it comes b
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -222,6 +222,12 @@ def migrate(settings: Settings, slots: int | None, shards: int | None) -> list[s
     return done + migrate_events(settings["events_url"], agreed)
 
 
+def move_slots(settings: Settings, slots: Sequence[int], to: int) -> Iterator[str]:
+    from ..adapters import postgres
+
+    return postgres.move_slots(settings["movies_url"].split(), slots, to)
+
+
 def migrate_events(url: str, slots: int) -> list[str]:
     if url.startswith("kafka:"):
         from ..adapters import kafka
@@ -248,14 +254,7 @@ async def diagnose(settings: Settings) -> list[Finding]:
 
     movies, replica = settings["movies_url"].split(), settings["movies_read_url"]
     found = await looked("ratings", partial(cassandra.diagnose, settings["ratings_url"]))
-    shards = postgres.Postgres(movies, replica)
-    try:
-        await shards.probe()
-        found.append(("movies", None))
-    except MarqueeError as error:
-        found.append(("movies", str(error)))
-    finally:
-        await shards.close()
+    found += await looked("movies", partial(postgres.diagnose, movies, replica))
     try:
         look = partial(diagnose_events, settings["events_url"], await agreed_slots(movies))
         found += await looked("events", look)
