@@ -116,7 +116,7 @@ class PostgresCatalogue:
 
     async def scan(self) -> AsyncIterator[list[Standing]]:
         after = ""
-        while page := await self._postgres.home.fetch(SCAN, (after,)):
+        while page := await self._postgres.home.scan(SCAN, (after,)):
             yield [standing(row) for row in page]
             after = page[-1][0]
 

@@ -39,13 +39,14 @@ Finding = tuple[str, str | None]
 def diagnose(urls: Sequence[str], read_url: str = "") -> list[Finding]:
     """Each server, and what is wrong with it and what to do; None where nothing is."""
     home: dict[str, Any] = {}
-    found = [
+    shards = [
         (f"movies, shard {number} ({named(url)})", trouble(url, number, home))
         for number, url in enumerate(urls)
     ]
-    if read_url:
-        found.append((f"movies, replica ({named(read_url)})", trouble_of_replica(read_url)))
-    return found
+    replicas = [
+        (f"movies, replica ({named(url)})", trouble_of_replica(url)) for url in read_url.split()[:1]
+    ]
+    return [*shards, *replicas]
 
 
 def trouble(url: str, number: int, home: dict[str, Any]) -> str | None:

@@ -267,7 +267,7 @@ def let_home_read(
     home: Connection, urls: Sequence[str], places: Sequence[tuple[int, int]], read_url: str
 ) -> None:
     users = {home.info.user}
-    if read_url and (reader := conninfo_to_dict(read_url).get("user")):
+    if read_url and (reader := conninfo_to_dict(read_url.split(maxsplit=1)[0]).get("user")):
         users.add(str(reader))
     if len(urls) > 1:
         allow_reading_elsewhere(home)

@@ -14,7 +14,9 @@ from psycopg.pq import TransactionStatus
 
 from ...errors import Invalid, MarqueeError, StoreAway, Unusable
 
+READ_SECONDS = 3.0
 CALL_SECONDS = 10.0
+SCAN_SECONDS = 60.0
 CONNECT_SECONDS = 2
 REST_SECONDS = 1.0
 """A server that did not answer is left alone for so long: callers are told at once."""
@@ -33,8 +35,11 @@ BY_KEY = {
     "enable_mergejoin": "off",
     "plan_cache_mode": "force_generic_plan",
 }
-IN_THE_WAY = ("40001", "40P01", "25P03", "57P01", "57P02")
-"""Conflicts, and sessions that were ended: what was begun is undone, and may be tried again."""
+PATIENCE = "SET LOCAL statement_timeout = '55s'"
+
+IN_THE_WAY = ("40001", "40P01", "25P03", "25006", "57P01", "57P02")
+"""Conflicts, sessions that were ended, servers that became replicas: what was begun is undone, and
+may be tried again, on another connection."""
 
 AWAY = {
     "28": "The movie store does not let us in: its name or password is wrong.",
@@ -67,15 +72,22 @@ class Server:
         self._resting_until = 0.0
         self._closed = False
 
-    async def fetch(
-        self, query: str, values: Any = (), *, seconds: float = CALL_SECONDS
-    ) -> list[Row]:
+    async def fetch(self, query: str, values: Any = ()) -> list[Row]:
         """The rows of one reading statement."""
 
         async def job(cursor: Cursor) -> list[Row]:
             return await rows_of(cursor, query, values)
 
-        return await self._try_twice(job, seconds)
+        return await self._try_twice(job, READ_SECONDS)
+
+    async def scan(self, query: str, values: Any = ()) -> list[Row]:
+        """The same, where it may take a while."""
+
+        async def job(cursor: Cursor) -> list[Row]:
+            await cursor.execute(PATIENCE)
+            return await rows_of(cursor, query, values)
+
+        return await self.transact(job, begin="BEGIN READ ONLY", seconds=SCAN_SECONDS)
 
     async def transact(
         self, job: Job[T], *, begin: str = "BEGIN", seconds: float = CALL_SECONDS

@@ -79,14 +79,14 @@ class SlotMap:
 class Postgres:
     """One or several shards, the first of them home. Connects when it is first asked.
 
-    ``read_url``: a replica of home, for lists, search and charts.
+    ``read_url``: a replica of home, for lists, search and charts; of several the first.
     """
 
     def __init__(self, urls: Sequence[str], read_url: str = "") -> None:
         self.shards = [Server(url) for url in urls]
         self.home = self.shards[0]
         self._lists = Server(urls[0], LISTS)
-        self._replica = Server(read_url, LISTS) if read_url else None
+        self._replica = Server(read_url.split(maxsplit=1)[0], LISTS) if read_url else None
         self._replica_follows = True
         self._written_to = "0/0"
         self._map: SlotMap | None = None
@@ -177,15 +177,20 @@ class Postgres:
 
     # ---- where a movie is
 
-    async def read(self, slots: Iterable[int], query: str, values: Any = ()) -> list[list[Row]]:
+    async def read(
+        self, slots: Iterable[int], query: str, values: Any = (), *, scan: bool = False
+    ) -> list[list[Row]]:
         """The rows of a query on each shard that holds some of these slots, which are put into it
-        as ``{slots}``."""
+        as ``{slots}``. ``scan``: it may take a while."""
         wanted = list(slots)
 
         async def job(slot_map: SlotMap) -> list[list[Row]]:
             parts = slot_map.by_shard(wanted).items()
             return await asyncio.gather(
-                *(self._read_at(slot_map, shard, part, query, values) for shard, part in parts)
+                *(
+                    self._read_at(slot_map, shard, part, query, values, scan)
+                    for shard, part in parts
+                )
             )
 
         return await self.follow(job)
@@ -197,13 +202,20 @@ class Postgres:
         return rows
 
     async def _read_at(
-        self, slot_map: SlotMap, shard: int, slots: list[int], query: str, values: Any
+        self,
+        slot_map: SlotMap,
+        number: int,
+        slots: list[int],
+        query: str,
+        values: Any,
+        scan: bool,
     ) -> list[Row]:
+        shard = self.shards[number]
         # As literals, so that a plan that is kept leaves the other slots alone.
         listed = ", ".join(str(slot) for slot in slots)
-        rows = await self.shards[shard].fetch(query.format(slots=listed), values)
+        rows = await (shard.scan if scan else shard.fetch)(query.format(slots=listed), values)
         # Afterwards: a slot that was taken away meanwhile would just be missing.
-        check_held(slot_map, slots, await self.shards[shard].fetch(HELD, (slots,)))
+        check_held(slot_map, slots, await shard.fetch(HELD, (slots,)))
         return rows
 
     async def write(

@@ -163,7 +163,7 @@ class PostgresTotals:
         while more:
             slots = range(await self._slots())
             among = slots if movie_id is None else await self._slots_of([movie_id])
-            pages = await self._postgres.read(among, query, after)
+            pages = await self._postgres.read(among, query, after, scan=True)
             ends = [page[-1][:2] for page in pages if len(page) == PAGE]
             rows = together(pages, ends, itemgetter(0, 1))
             if rows:
@@ -176,7 +176,8 @@ class PostgresTotals:
         while more:
             prior = (await self._postgres.slot_map()).prior
             slots = range(await self._slots())
-            pages = await self._postgres.read(slots, SCAN_TOTALS, {"after": after})
+            values = {"after": after}
+            pages = await self._postgres.read(slots, SCAN_TOTALS, values, scan=True)
             ends = [page[0][-1] for page in pages if page and page[0][-1] is not None]
             yield [recounted(row, prior) for row in together(pages, ends, itemgetter(0))]
             after, more = min(ends, default=""), bool(ends)

@@ -1,0 +1,220 @@
+"""PostgreSQL killed, frozen, promoted, and not there yet: calls fail in time, and come back."""
+
+import asyncio
+import signal
+import time
+from contextlib import asynccontextmanager
+
+import psycopg
+import pytest
+
+from marquee.adapters import postgres
+from marquee.errors import PositionMoved, StoreAway
+from marquee.model import Movie, RatingChanged, slot_of
+from marquee.ports import Batch
+from tests.support import engine
+
+SLOTS = 4
+HERE, THERE = (
+    next(id for id in map("m{}".format, range(100)) if slot_of(id, SLOTS) % 2 == shard)
+    for shard in (0, 1)
+)
+"""Movies of the first shard and of the second."""
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    with engine.own(tmp_path_factory.mktemp("postgres"), "postgres-replicated") as servers:
+        yield servers
+
+
+@pytest.fixture
+def primaries(servers):
+    """Both run again afterwards."""
+    found = [servers.server(f"postgres-{n}-primary") for n in (1, 2)]
+    yield found
+    for primary in found:
+        primary.start()
+
+
+@pytest.fixture
+def urls(servers, primaries):
+    urls = servers.variables(["postgres-replicated"])["MARQUEE_MOVIES_URL"].split()
+    postgres.migrate(urls, SLOTS)
+    return urls
+
+
+class Stores:
+    def __init__(self, urls, read_url=""):
+        self.postgres = postgres.Postgres(urls, read_url)
+        self.totals = postgres.PostgresTotals(self.postgres)
+        self.catalogue = postgres.PostgresCatalogue(self.postgres)
+        self.charts = postgres.PostgresCharts(self.postgres)
+
+
+@asynccontextmanager
+async def opened(urls, read_url=""):
+    stores = Stores(urls, read_url)
+    running = asyncio.create_task(stores.postgres.run())
+    try:
+        yield stores
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await stores.postgres.close()
+
+
+async def back(call):
+    """What a call gives as soon as the store is there again."""
+    async with asyncio.timeout(60):
+        while True:
+            try:
+                return await call()
+            except StoreAway:
+                await asyncio.sleep(0.05)
+
+
+async def until(holds):
+    async with asyncio.timeout(60):
+        while not await holds():
+            pass
+
+
+def execute(url, query):
+    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
+        connection.execute(query)
+
+
+def batch(position, movie, raters):
+    events = [RatingChanged(movie, rater.to_bytes(16), position + 1, 7) for rater in raters]
+    return Batch(events, (), slot_of(movie, SLOTS), position, position + 1)
+
+
+async def fold_all(stores, movie, number, happened):
+    """Fold a log, as an aggregator does; ``happened`` is set when it is well under way."""
+    slot = slot_of(movie, SLOTS)
+    begin = position = (await stores.totals.position(slot)).offset
+    while position < begin + number:
+        try:
+            await stores.totals.fold(batch(position, movie, range(position, position + 5)))
+            position += 1
+        except PositionMoved as moved:  # it was kept, and the answer lost
+            position = moved.position
+        except StoreAway:
+            await asyncio.sleep(0.02)
+        if position >= begin + number // 5:
+            happened.set()
+
+
+async def is_counted_right(stores):
+    pages = [page async for page in stores.totals.scan_totals()]
+    return all(stored == counted for page in pages for _, stored, counted in page)
+
+
+async def test_killed_under_load_it_goes_on_exactly_where_it_was(urls, primaries):
+    async with opened(urls) as stores:
+        under_way = asyncio.Event()
+        before = (await stores.totals.totals([THERE]))[0].number
+        folding = asyncio.create_task(fold_all(stores, THERE, 200, under_way))
+        await under_way.wait()
+        primaries[1].kill()
+        await asyncio.to_thread(primaries[1].start)
+        await folding
+        ((counted),) = await stores.totals.totals([THERE])
+        assert counted.number == before + 204
+        assert await is_counted_right(stores)
+
+
+async def test_frozen_it_holds_nobody_up_for_long(urls, primaries):
+    async with opened(urls) as stores:
+        await stores.catalogue.put(Movie(HERE, "Here"))
+        for primary in primaries:
+            primary.signal(signal.SIGSTOP)
+        began = time.monotonic()
+        with pytest.raises(StoreAway):
+            await stores.catalogue.has(HERE)
+        assert time.monotonic() - began < 15
+        with pytest.raises(StoreAway):
+            await stores.totals.fold(Batch([RatingChanged(HERE, bytes(16), 1, 5)]))
+        for primary in primaries:
+            primary.signal(signal.SIGCONT)
+        assert await back(lambda: stores.catalogue.has(HERE))
+
+
+async def test_one_shard_away_leaves_the_other_one(urls, primaries):
+    async with opened(urls) as stores:
+        for id in (HERE, THERE):
+            await stores.catalogue.put(Movie(id, id))
+        primaries[1].kill()
+        assert (await stores.catalogue.get(HERE)).movie.id == HERE
+        await stores.totals.fold(Batch([RatingChanged(HERE, b"x" * 16, 1, 5)]))
+        for call in (
+            lambda: stores.catalogue.get(THERE),
+            stores.charts.refresh,
+            stores.totals.count_dead_letters,
+            lambda: stores.catalogue.search("", None, None, None, 10),
+        ):
+            with pytest.raises(StoreAway):
+                await call()
+        await asyncio.to_thread(primaries[1].start)
+        assert (await back(lambda: stores.catalogue.get(THERE))).movie.id == THERE
+        await back(stores.charts.refresh)
+
+
+async def test_not_there_yet_is_no_reason_not_to_start(urls, primaries):
+    for primary in primaries:
+        primary.kill()
+    async with opened(urls) as stores:
+        for call in (stores.postgres.probe, stores.catalogue.nominations, stores.charts.refresh):
+            with pytest.raises(StoreAway):
+                await call()
+        for primary in primaries:
+            await asyncio.to_thread(primary.start)
+        await back(stores.postgres.probe)
+        assert await back(stores.charts.refresh)
+
+
+async def test_lists_come_from_the_replica_while_it_follows(urls, servers):
+    replica = servers.server("postgres-1-replica")
+    read_url = servers.variables(["postgres-replicated"])["MARQUEE_MOVIES_READ_URL"]
+
+    async with opened(urls, read_url) as stores:
+
+        async def found():
+            page, _ = await stores.catalogue.search(title, None, None, None, 10)
+            return [standing.movie.title for standing in page] == [title]
+
+        title = "Seen soon"
+        await stores.catalogue.put(Movie(HERE, title))
+        await until(found)
+        assert not any(problem for _, problem in postgres.diagnose(urls, read_url))
+        replica.query("SELECT pg_wal_replay_pause()")
+        try:
+            title = "Seen all the same"
+            await stores.catalogue.put(Movie(HERE, title))
+            await until(found)
+        finally:
+            replica.query("SELECT pg_wal_replay_resume()")
+        replica.kill()
+        title = "And without a replica"
+        await stores.catalogue.put(Movie(THERE, title))
+        await until(found)
+        await asyncio.to_thread(replica.start)
+
+
+async def test_a_replica_that_is_promoted_takes_over(tmp_path):
+    """The addresses name both."""
+    with engine.own(tmp_path, "postgres-replicated") as servers:
+        urls = servers.variables(["postgres-replicated"])["MARQUEE_MOVIES_URL"].split()
+        postgres.migrate(urls, SLOTS)
+        async with opened(urls) as stores:
+            await stores.catalogue.put(Movie(THERE, "Kept"))
+            under_way = asyncio.Event()
+            folding = asyncio.create_task(fold_all(stores, THERE, 100, under_way))
+            await under_way.wait()
+            servers.server("postgres-2-primary").kill()
+            await asyncio.to_thread(servers.server("postgres-2-replica").promote)
+            await folding
+            assert await is_counted_right(stores)
+            chart = await back(stores.charts.refresh)
+            assert [standing.movie.title for standing in chart.entries] == ["Kept"]
