@@ -412,6 +412,10 @@ class Charts(Protocol):
         """
         ...
 
+    async def ten(self) -> Chart | None:
+        """The ten as it was last refreshed; None where it never was."""
+        ...
+
     async def chart(self, query: ChartQuery) -> Chart:
         """Any other chart, computed at once."""
         ...

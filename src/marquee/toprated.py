@@ -117,8 +117,13 @@ class TopRated:
         return self._clock() - self._true_at
 
     async def step(self) -> None:
+        """Take the ten from the cache; where that is away, or has lost it, from its database."""
         self._told.clear()
-        chart = await self._cache.get()
+        try:
+            chart = await self._cache.get()
+        except StoreAway:
+            chart = None
+        chart = chart or await self._charts.ten()
         if chart is not None:
             self.take(chart)
 

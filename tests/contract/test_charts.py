@@ -138,3 +138,14 @@ async def test_the_prior_is_the_stores_own(backend, tmp_path):
         assert ids(found) == ["few", "many"]
         assert found.prior == Prior(0, 650)
         assert (await stores.charts.chart(ChartQuery())).prior == Prior(0, 650)
+
+
+async def test_the_ten_is_as_it_was_last_refreshed(stores):
+    assert await stores.charts.ten() is None
+    await put(stores, "m", [13])
+    first = await stores.charts.refresh()
+    await put(stores, "n", [20])
+    assert await stores.charts.ten() == first
+    second = await stores.charts.refresh()
+    assert ids(second) == ["n", "m"]
+    assert await stores.charts.ten() == second

@@ -607,6 +607,10 @@ class MemoryCharts:
         return self._disk.ten
 
     @between_points
+    def ten(self) -> Chart | None:
+        return self._disk.ten
+
+    @between_points
     def chart(self, query: ChartQuery) -> Chart:
         changed_at = self._disk.ten.changed_at if self._disk.ten else 0
         return Chart(self._entries(query), changed_at, self._now(), self._disk.prior)

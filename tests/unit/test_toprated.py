@@ -34,6 +34,9 @@ class Charts:
     async def refresh(self) -> Chart:
         return await self.chart(QUERY)
 
+    async def ten(self) -> Chart | None:
+        return await self.chart(QUERY)
+
 
 class CacheAway(MemoryCache):
     async def look(self, query, turn):
@@ -181,3 +184,26 @@ async def test_who_goes_away_while_it_is_drawn_harms_nobody(stage):
     await turns()
     stage.charts.let.set()
     assert (await stays).refreshed_at == 1
+
+
+class CacheGone(MemoryCache):
+    async def get(self) -> Chart | None:
+        raise StoreAway("It is away.")
+
+
+@pytest.mark.parametrize("cache", [CacheGone, MemoryCache], ids=["away", "empty"])
+async def test_a_reader_takes_the_ten_from_its_database_where_the_cache_has_none(cache):
+    reader = Stage(cache).reader()
+    await reader.step()
+    assert reader.ten is not None
+
+
+async def test_a_cache_and_a_database_that_are_both_away_leave_the_ten_as_it_was():
+    stage = Stage(CacheGone)
+    reader = stage.reader()
+    await reader.step()
+    seen = reader.ten
+    stage.charts.away = True
+    with pytest.raises(StoreAway):
+        await reader.step()
+    assert reader.ten is seen

@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 
-from ...model import Chart, ChartQuery, slot_of
+from ...model import Chart, ChartQuery, Prior, Standing, slot_of
 from .catalogue import IN_ORDER, MOVIE, RARE, STANDING, standing
 from .server import Cursor, rows_of
 from .shards import AGREED, Postgres, dict_of, prior_of
@@ -25,6 +25,7 @@ CHANGED = f"""
 REFRESHED = f"""
     UPDATE ten SET refreshed_at = greatest({NOW}, changed_at, refreshed_at + 1)
     RETURNING changed_at, refreshed_at"""
+LAST = "SELECT changed_at, refreshed_at FROM ten WHERE refreshed_at > 0"
 AT = f"SELECT changed_at, {NOW} FROM ten"
 
 OF_GENRE = f"SELECT id FROM listed WHERE genre_keys @> ARRAY[%s] LIMIT {RARE + 1}"
@@ -42,6 +43,9 @@ class PostgresCharts:
     async def refresh(self) -> Chart:
         return await self._postgres.home.transact(refresh)
 
+    async def ten(self) -> Chart | None:
+        return await self._postgres.lists(read_ten)
+
     async def chart(self, query: ChartQuery) -> Chart:
         return await self._postgres.lists(partial(read_chart, query=query))
 
@@ -50,11 +54,25 @@ async def refresh(cursor: Cursor) -> Chart:
     await cursor.execute(ONE_AT_A_TIME, (REFRESHING,))
     await cursor.execute(IN_ORDER)
     await cursor.execute(REFRESH)
-    prior = prior_of(dict_of(await rows_of(cursor, AGREED)))
-    entries = tuple(standing(row) for row in await rows_of(cursor, TEN))
+    entries, prior = await read_entries(cursor)
     await cursor.execute(CHANGED, {"content": encode((prior, entries)).decode()})
     ((changed_at, refreshed_at),) = await rows_of(cursor, REFRESHED)
     return Chart(entries, changed_at, refreshed_at, prior)
+
+
+async def read_ten(cursor: Cursor) -> Chart | None:
+    last = await rows_of(cursor, LAST)
+    if not last:
+        return None
+    # Entries of a refresh in between are no harm: its time comes with the next look.
+    entries, prior = await read_entries(cursor)
+    ((changed_at, refreshed_at),) = last
+    return Chart(entries, changed_at, refreshed_at, prior)
+
+
+async def read_entries(cursor: Cursor) -> tuple[tuple[Standing, ...], Prior]:
+    prior = prior_of(dict_of(await rows_of(cursor, AGREED)))
+    return tuple(standing(row) for row in await rows_of(cursor, TEN)), prior
 
 
 async def read_chart(cursor: Cursor, query: ChartQuery) -> Chart:

@@ -21,13 +21,18 @@ encode = msgspec.json.Encoder().encode
 class SqliteCharts:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._ten: Chart | None = None
         self._clock = VersionClock(now_us)  # a clock set back must not make the ten look older
 
     async def refresh(self) -> Chart:
         chart, content, kept = await self._database.read(read_ten)
         if content != kept:
             chart = await self._database.write(keep_ten)
-        return replace(chart, refreshed_at=self._clock.next())
+        self._ten = replace(chart, refreshed_at=self._clock.next())
+        return self._ten
+
+    async def ten(self) -> Chart | None:
+        return self._ten
 
     async def chart(self, query: ChartQuery) -> Chart:
         return await self._database.read(lambda connection: read_chart(connection, query))
