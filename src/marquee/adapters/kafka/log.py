@@ -140,8 +140,9 @@ class KafkaLog:
 
     async def close(self) -> None:
         """Leave the group: others need not wait for us to be missed."""
-        if self._source is not None:
-            await self._source.close()
+        source, self._source = self._source, None
+        if source is not None:
+            await source.close()
         self._asking.shutdown(wait=False)
 
     # ---- from where to where
