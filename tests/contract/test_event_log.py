@@ -40,7 +40,7 @@ async def test_goes_on_behind_what_it_gave_last(stores, log):
     await send(stores, 3)
     assert movies(await read(log, 3, 3)) == named(3)
     await send(stores, 2, first=3)
-    assert movies(await read(log, 2, 3)) == named(2, first=3)
+    assert movies(await read(log, 2, 3, at_once=True)) == named(2, first=3)
 
 
 async def test_wakes_for_what_comes(stores, log):
@@ -63,7 +63,7 @@ async def test_what_was_not_folded_comes_again(stores, log):
     batches = await read(log, 25, 5)
     for batch in reversed(batches):
         log.again(batch)
-    again = await read(log, 25, 5)
+    again = await read(log, 25, 5, at_once=True)
     assert movies(again) == named(25)
     await fold(stores, again)
     assert await log.poll(5) is None

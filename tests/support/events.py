@@ -15,14 +15,14 @@ async def send(stores, number, first=0):
     await stores.deliver()
 
 
-async def read(log, number, limit):
+async def read(log, number, limit, *, at_once=False):
     """Batches with so many events in all. The first may take its time, as a group needs to share
-    the log; after it nothing may be missing, not even for a moment."""
+    the log; after it, or ``at_once``, nothing may be missing, not even for a moment."""
     batches = []
     async with asyncio.timeout(30):
         while len(movies(batches)) < number:
             batch = await log.poll(limit)
-            assert batch is not None or not batches
+            assert batch is not None or not (batches or at_once)
             if batch is not None:
                 batches.append(batch)
     return batches
