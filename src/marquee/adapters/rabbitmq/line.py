@@ -20,6 +20,8 @@ SOONEST, LATEST = 0.1, 2.0
 
 LASTING = 10.0
 
+log = logging.getLogger(__name__)
+
 
 class Line:
     """What is public is for the event loop; everything else runs in the thread.
@@ -37,7 +39,7 @@ class Line:
         self._lock = threading.Lock()  # around the connection, which comes and goes
         self._leaving = threading.Event()
         self._thread: threading.Thread | None = None
-        self._usable = asyncio.Event()
+        self._is_ready = asyncio.Event()
 
     async def ready(self) -> None:
         """Wait until it can be used. Raises ``StoreAway``."""
@@ -46,11 +48,11 @@ class Line:
             self._loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
             self._thread.start()
-        if self._usable.is_set():
+        if self._is_ready.is_set():
             return
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await self._usable.wait()
+                await self._is_ready.wait()
         except TimeoutError:
             raise self._address.away(self._reason) from None
 
@@ -65,7 +67,7 @@ class Line:
         self._leaving.set()
         self.call(self._leave)
         if self._thread is not None:
-            await asyncio.to_thread(self._thread.join)
+            await asyncio.to_thread(self._thread.join, CONNECT_SECONDS)
 
     # ---- in the thread
 
@@ -75,8 +77,12 @@ class Line:
     def _closed(self) -> None:
         raise NotImplementedError
 
+    @property
+    def _usable(self) -> bool:
+        return self._channel is not None and self._channel.is_open
+
     def _ready(self) -> None:
-        self._tell(self._usable.set)
+        self._tell(self._is_ready.set)
 
     def _tell(self, act: Callable[[], None]) -> None:
         """Have something done in the event loop."""
@@ -103,12 +109,16 @@ class Line:
             on_open_error_callback=self._end,
             on_close_callback=self._end,
         )
-        connection.ioloop.start()
+        try:
+            connection.ioloop.start()
+        except Exception as error:
+            log.exception("the connection to RabbitMQ is given up")
+            self._reason = error
         with self._lock:
             self._connection = None
             connection.ioloop.close()
         self._channel = None
-        self._tell(self._usable.clear)
+        self._tell(self._is_ready.clear)
         self._closed()
         self._act()
 

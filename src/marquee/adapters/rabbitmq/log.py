@@ -195,7 +195,7 @@ class Subscriber(Line):
         self._ready()
 
     def _consume(self) -> None:
-        if self._channel is not None and not self._channel.consumer_tags:
+        if self._usable and not self._channel.consumer_tags:
             self._channel.basic_consume(self._address.queue, self._arrive)
 
     def _arrive(self, _channel: Any, method: Any, _properties: Any, body: bytes) -> None:
@@ -205,12 +205,12 @@ class Subscriber(Line):
             self._tell(self._arrival.set)
 
     def _acknowledge(self, last: int, connection: int) -> None:
-        if connection == self._connections and self._channel is not None and last > self._done:
+        if connection == self._connections and self._usable and last > self._done:
             self._done = last
             self._channel.basic_ack(last, multiple=True)
 
     def _ask(self, answer: "asyncio.Future[int]") -> None:
-        if self._channel is None:
+        if not self._usable:
             self._closed()
             return
 

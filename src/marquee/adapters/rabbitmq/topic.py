@@ -101,7 +101,7 @@ class Publisher(Line):
 
     def send(self, messages: Iterable[Message]) -> None:
         self._waiting.extend(messages)
-        if self._channel is None:
+        if not self._usable:
             self._closed()
         else:
             self._go_on()
@@ -119,7 +119,7 @@ class Publisher(Line):
             self._settle(delivery, self._address.away(self._reason))
 
     def _go_on(self) -> None:
-        while self._waiting and len(self._sent) < WINDOW and self._channel.is_open:
+        while self._waiting and len(self._sent) < WINDOW and self._usable:
             body, properties, delivery = self._waiting.popleft()
             if delivery.future.cancelled():  # nobody waits any more
                 continue
