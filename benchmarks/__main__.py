@@ -24,6 +24,7 @@ NAMES = (
     "memory",
     "ready",
     "suggestions",
+    "postgres",
 )
 
 

@@ -420,6 +420,27 @@ class TestMoveSlots:
             assert await stores.totals.fold(batch((movie, b"z" * 16, 1, 3))) == 1
             assert await is_counted_right(stores)
 
+    async def test_home_restored_from_before_a_move_learns_of_it(self, two_shards):
+        async with opened(two_shards) as stores:
+            before = await self.fill(stores)
+            (epoch,) = execute(two_shards[0], "SELECT epoch FROM slot_map WHERE slot = 1")
+            postgres.migrate(two_shards)
+            with databases.databases(1) as third:
+                urls = [*two_shards, *third]
+                postgres.migrate(urls)
+                list(postgres.move_slots(urls, [1], 2))
+                execute(urls[0], "UPDATE slot_map SET shard = 1, epoch = %s WHERE slot = 1", epoch)
+                async with opened(urls) as again:
+                    with pytest.raises(StoreAway):
+                        await again.catalogue.put(Movie(movie_in(1), "Moved"))
+                    assert problems(urls)
+                    for wrong, words in ((1, "has lost"), (0, "does not hold")):
+                        with pytest.raises(Unusable, match=words):
+                            list(postgres.move_slots(urls, [1], wrong))
+                    list(postgres.move_slots(urls, [1], 2))
+                    assert problems(urls) == []
+                    assert await self.all_there_is(again) == before
+
     async def test_who_has_an_old_map_writes_nothing(self, two_shards):
         async with opened(two_shards) as stores:
             old = await stores.postgres.slot_map()

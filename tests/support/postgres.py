@@ -44,7 +44,7 @@ def database(server: str) -> Iterator[str]:
     try:
         yield make_conninfo(server, dbname=name)
     finally:
-        execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+        drop(server, name)
 
 
 def emptied(shards: int) -> list[str]:
@@ -59,6 +59,15 @@ def emptied(shards: int) -> list[str]:
                 for table in ("applied", "movie", "listed"):
                     connection.execute(f"DELETE FROM {table}_{slot}")
     return _sets[shards]
+
+
+def drop(server: str, name: str) -> None:
+    """Who is leaving it is waited for, an autovacuum is ended; only what then still holds it is
+    ended by force, which an autovacuum could not be."""
+    try:
+        execute(server, f"DROP DATABASE {name}")
+    except psycopg.errors.ObjectInUse:
+        execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 def execute(url: str, query: str) -> None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from ...errors import Unusable
-from .migrating import FAR, Connection, agreed, all_of, number_of, one, reach, run
+from .migrating import EXISTS, FAR, Connection, agreed, all_of, number_of, one, reach, run
 from .shards import MAP, prior_of
 
 TABLES = ("applied", "movie", "listed")
@@ -27,6 +27,8 @@ PAUSE = """
     UPDATE slot SET moving = true FROM alone WHERE slot.no = alone.no"""
 GO_ON = "UPDATE slot SET moving = false WHERE no = %s AND moving"
 PLACE = "SELECT epoch, position, mark FROM slot WHERE no = %s"
+MOVING = "SELECT moving FROM slot WHERE no = %s"
+EPOCH = "SELECT epoch FROM slot WHERE no = %s"
 TAKE = "INSERT INTO slot (no, epoch, position, mark) VALUES (%s, %s, %s, %s)"
 FLIP = "UPDATE slot_map SET shard = %s, epoch = %s WHERE slot = %s"
 MAKE = "SELECT make_slot(%s)"
@@ -77,14 +79,38 @@ class Move:
     def steps(self) -> Iterator[str]:
         slot = self.slot
         if self.held_by != self.to:
-            self._pause()
-            yield f"slot {slot}: paused"
-            self._copy()
-            yield f"slot {slot}: copied to shard {self.to}"
+            if not self._only_home_is_behind():
+                self._pause()
+                yield f"slot {slot}: paused"
+                self._copy()
+                yield f"slot {slot}: copied to shard {self.to}"
             self._flip()
             yield f"slot {slot}: is on shard {self.to} now"
+        else:
+            self._check_there()
         self._clear_up()
         yield f"slot {slot}: served by shard {self.to} alone"
+
+    def _only_home_is_behind(self) -> bool:
+        """Whether the slot has moved already: home was restored from a backup of before."""
+        return self._epoch(self.to) > self.epoch and not self._moving(self.held_by)
+
+    def _check_there(self) -> None:
+        """Before all else of the slot is dropped. Raises ``Unusable``."""
+        if self._epoch(self.to) != self.epoch:
+            raise Unusable(f"Shard {self.to} has lost slot {self.slot}: restore a backup of it.")
+        later = [n for n in range(len(self.shards)) if self._epoch(n) > self.epoch]
+        if later and not self._moving(self.to):
+            raise Unusable(
+                f"Slot {self.slot} has moved to shard {later[0]} since home was backed up: move it "
+                "there to have home know."
+            )
+
+    def _epoch(self, shard: int) -> int:
+        return one(self.shards[shard], EPOCH, (self.slot,)) or 0
+
+    def _moving(self, shard: int) -> bool:
+        return bool(one(self.shards[shard], MOVING, (self.slot,)))
 
     def _pause(self) -> None:
         """Waits for the writers that are under way; those who come are turned away."""
@@ -93,13 +119,15 @@ class Move:
     def _copy(self) -> None:
         source, target = self.shards[self.held_by], self.shards[self.to]
         with target.transaction(), source.transaction():
+            (epoch, *position) = source.execute(PLACE, (self.slot,)).fetchone() or (None,)
+            if epoch != self.epoch:
+                raise Unusable(
+                    f"Shard {self.held_by} does not hold slot {self.slot}: see `marquee doctor`."
+                )
             target.execute(DROP, (self.slot,))  # what an earlier attempt left
             target.execute(MAKE, (self.slot,))
             for parent in TABLES:
                 copy(source, target, parent, self.slot)
-            (epoch, *position) = source.execute(PLACE, (self.slot,)).fetchone() or (None,)
-            if epoch != self.epoch:
-                raise Unusable(f"Shard {self.held_by} does not hold slot {self.slot}: run migrate.")
             target.execute(TAKE, (self.slot, epoch + 1, *position))
             if self.to != 0:
                 target.execute(ATTACH, (self.slot,))
@@ -117,15 +145,14 @@ class Move:
                 home.execute(ATTACH, (self.slot,))
             else:
                 reach(home, self.slot, self.to)
-            home.execute(FLIP, (self.to, self.epoch + 1, self.slot))
+            home.execute(FLIP, (self.to, self._epoch(self.to), self.slot))
 
     def _clear_up(self) -> None:
-        """Only the shard that the map names keeps the slot, and may be written to."""
+        """Only the shard that the map names keeps the slot; when it alone does, it goes on."""
         for number, shard in enumerate(self.shards):
-            if number == self.to:
-                shard.execute(GO_ON, (self.slot,))
-            elif one(shard, "SELECT to_regclass(%s)", (f"applied_{self.slot}",)):
+            if number != self.to and one(shard, EXISTS, (f"applied_{self.slot}",)):
                 shard.execute(DROP, (self.slot,))
+        self.shards[self.to].execute(GO_ON, (self.slot,))
 
 
 def copy(source: Connection, target: Connection, parent: str, slot: int) -> None:

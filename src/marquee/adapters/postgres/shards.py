@@ -10,6 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, TypeVar
 
 from ...errors import MarqueeError, StoreAway, Unusable
@@ -71,8 +72,8 @@ class SlotMap:
     def by_slot(self, things: Iterable[T], movie_id: Callable[[T], str]) -> dict[int, list[T]]:
         """Things in their order, under the slots of their movies."""
         found: dict[int, list[T]] = {}
-        for thing in things:
-            found.setdefault(self.slot(movie_id(thing)), []).append(thing)
+        for id, of_one in groupby(things, movie_id):
+            found.setdefault(self.slot(id), []).extend(of_one)
         return found
 
 

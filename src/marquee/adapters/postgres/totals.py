@@ -11,7 +11,7 @@ from functools import partial
 from operator import itemgetter, mul
 from typing import Any
 
-from ...errors import PositionMoved
+from ...errors import PositionMoved, StoreAway
 from ...model import (
     PLAIN,
     REMOVED,
@@ -48,8 +48,8 @@ INSERT_MISSING = """
     SELECT 0, 21, movie_id, rater FROM unnest(%b::text[], %b::bytea[]) AS k (movie_id, rater)
     ON CONFLICT DO NOTHING"""
 LOCK = """
-    SELECT a.movie_id, a.rater, a.version, a.value
-    FROM unnest(%b::text[], %b::bytea[]) AS k (movie_id, rater)
+    SELECT k.n, a.version, a.value
+    FROM unnest(%b::text[], %b::bytea[]) WITH ORDINALITY AS k (movie_id, rater, n)
     JOIN applied_{slot} AS a ON a.movie_id = k.movie_id AND a.rater = k.rater
     ORDER BY a.movie_id, a.rater FOR UPDATE OF a"""
 APPLY = """
@@ -216,7 +216,11 @@ class PostgresTotals:
     async def _fold(self, slot_map: SlotMap, batch: Batch, changes: dict[Pair, Applied]) -> int:
         parts = slot_map.by_slot(changes.items(), lambda change: change[0][0])
         shards = slot_map.by_shard(parts)
-        own = 0 if batch.start is None else slot_map.shard(batch.partition)
+        own = 0
+        if batch.start is not None:
+            if batch.partition >= len(slot_map.places):
+                raise StoreAway("The log has more partitions than the movie store has slots.")
+            own = slot_map.shard(batch.partition)
         own_slots = shards.pop(own, [])
         if shards and batch.start is not None:
             check_position(batch, (await self.position(batch.partition)).offset)
@@ -294,8 +298,9 @@ async def correct(cursor: Cursor, parts: dict[int, list[Correction]]) -> int:
 
 async def lock(cursor: Cursor, slot: int, pairs: Collection[Pair]) -> dict[Pair, Applied]:
     """What is applied of these pairs, theirs who asks until the transaction ends."""
-    rows = await rows_of(cursor, LOCK.format(slot=slot), keys(pairs))
-    return dict(applied_row(row) for row in rows)
+    wanted = list(pairs)
+    rows = await rows_of(cursor, LOCK.format(slot=slot), keys(wanted))
+    return {wanted[number - 1]: Applied(version, value) for number, version, value in rows}
 
 
 async def apply(
