@@ -213,7 +213,7 @@ async def databases_of(shards: int, prior: Prior | None) -> AsyncIterator[list[s
 class Cassandra(Memory):
     """Ratings and outbox; the rest, which is not Cassandra's, in memory."""
 
-    suites: ClassVar = {"rating_store"}
+    suites: ClassVar = {"outbox", "rating_store"}
 
     outbox: Outbox
 

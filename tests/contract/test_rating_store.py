@@ -247,6 +247,13 @@ class TestErase:
         await sent(stores)
         assert (await stores.totals.totals(["m"]))[0].total == 6
 
+    async def test_also_where_it_is_ahead_of_the_time(self, store):
+        await store.merge([Rating("u", "m", 5, time.time_ns() // 1000 + HOUR)])
+        erasure = await store.erase("u")
+        again = await store.write("u", "m", 6)
+        assert again.version > erasure.version
+        assert await store.read("u", "m") == again
+
     async def test_again(self, store):
         versions = []
         for _ in range(3):

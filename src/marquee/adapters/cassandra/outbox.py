@@ -80,8 +80,7 @@ class CassandraOutbox:
         """What the store holds of a pair, once its newest intent is done."""
         user_id, movie_id, value, version = rating
         if movie_id == ERASURE:
-            _, removals = await self._ratings.carry_out(user_id, version)
-            return removals
+            return await self._ratings.settle_erasure(user_id, version)
         erased, found = await self._ratings.pairs(user_id, [movie_id])
         stands = max((Applied(r.version, r.value) for r in found), default=NEVER)
         if version > erased and Applied(version, value) > stands:

@@ -18,8 +18,9 @@ from collections.abc import (
 )
 from functools import lru_cache
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
+from ...errors import StoreAway
 from ...model import REMOVED, Applied, Erasure, Rating, VersionClock, rater_of
 from ...ports import Merged
 from .cluster import Cassandra, Row
@@ -28,16 +29,19 @@ SEND = """
     INSERT INTO outbox (shard, minute, sent_at, version, user_id, movie_id, value)
     VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"""
 PUT = "UPDATE rating USING TIMESTAMP ? SET value = ? WHERE user_id = ? AND movie_id = ?"
-HIGHEST = "SELECT writetime(value) FROM rating WHERE user_id = ? AND movie_id IN ('', ?)"
-SELECT = "SELECT user_id, movie_id, value, writetime(value) FROM rating"
+HIGHEST = """
+    SELECT writetime(value), erased FROM rating WHERE user_id = ? AND movie_id IN ('', ?)"""
+SELECT = "SELECT user_id, movie_id, value, writetime(value), erased FROM rating"
 THESE = f"{SELECT} WHERE user_id = ? AND movie_id IN ?"
 ABOVE = f"{SELECT} WHERE user_id = ? AND movie_id > ?"
 ALL = f"{SELECT} WHERE user_id = ?"
 RANGE = f"{SELECT} WHERE token(user_id) > ? AND token(user_id) <= ?"
 
-TELL = """
-    UPDATE rating USING TIMESTAMP ? AND TTL ? SET value = ? WHERE user_id = ? AND movie_id = ''"""
-HIDE = "DELETE FROM rating USING TIMESTAMP ? WHERE user_id = ?"
+ERASURES = "SELECT erased, ratings, never FROM rating WHERE user_id = ? AND movie_id = ''"
+DECIDE = """
+    UPDATE rating USING TTL ? SET erased = ?, ratings = ?, never = ?
+    WHERE user_id = ? AND movie_id = '' IF erased = ? AND never = ?"""
+HIDE = "DELETE FROM rating USING TIMESTAMP ? WHERE user_id = ? AND movie_id > ''"
 RECEIPT = """
     INSERT INTO erasure (rater, day, version, ratings) VALUES (?, ?, ?, ?) USING TIMESTAMP ?"""
 LAST = "INSERT INTO erased (rater, version) VALUES (?, ?) USING TIMESTAMP ?"
@@ -49,10 +53,6 @@ MINUTE, DAY, YEAR = 60 * SECOND, 24 * 3600 * SECOND, 365 * 24 * 3600 * SECOND
 LATE = 30 * SECOND
 """After its sending: an intent that was not kept by then may be in a bucket that was swept without
 it."""
-
-AHEAD = 2 * SECOND
-"""By which an erasure is ahead of the time, and so above what was begun before it by others, whose
-time may be a second ahead."""
 
 TOLD_SECONDS, FOR_EVER = 10 * 24 * 3600, 0
 """For which a user's partition tells of an erasure: longer than any intent is kept. Then nothing is
@@ -86,7 +86,7 @@ class CassandraRatings:
         highest, _ = await asyncio.gather(
             self._cassandra.execute(HIGHEST, (user_id, movie_id)), self.send(rating)
         )
-        stored = max((version for (version,) in highest), default=0)
+        stored = max((version or 0 for row in highest for version in row), default=0)
         if stored >= rating.version:
             rating = rating._replace(version=max(self._clock.next(), stored + 1))
             await self.send(rating)
@@ -151,10 +151,15 @@ class CassandraRatings:
 
     async def erase(self, user_id: str) -> Erasure:
         self._cassandra.check_swept()
-        highest = max((version for *_, version in await self._all(user_id)), default=0)
-        version = max(self._clock.next() + AHEAD, highest + 1)
+        rows = await self._all(user_id)
+        told = await self._erasures(user_id)
+        highest = max((written for *_, written, _ in rows if written), default=0)
+        version = max(self._clock.next(), 1 + max(highest, told.erased, told.never))
+        receipt = Erasure(self.rater(user_id), version, len(scores(Sieve().sift(rows))))
         await self.send(Rating(user_id, ERASURE, REMOVED, version))
-        receipt, _ = await self.carry_out(user_id, version)
+        if not await self._decide(user_id, version, receipt.ratings):
+            raise StoreAway("It took so long that nothing was erased: try again.")
+        await self._carry_out(user_id, version)
         return receipt
 
     # ---- the steps, from which the sweep goes on where a call was cut
@@ -184,33 +189,47 @@ class CassandraRatings:
         found = sieve.sift(rows)
         return sieve.erased, found
 
-    async def carry_out(self, user_id: str, version: int) -> tuple[Erasure, list[Rating]]:
-        """Erase what a user has up to a version, of which an intent was sent: the receipt, and the
-        removals. Can be done again, wherever it was cut."""
-        sieve = Sieve()
-        stands = scores(sieve.sift(await self._all(user_id)))
-        there = sum(rating.version <= version for rating in stands)
-        receipt = Erasure(self.rater(user_id), version, there)
-        if sieve.erased < version:
-            await self._tell(user_id, receipt)
-        # Once more: who had read a pair before may have written it since.
+    async def settle_erasure(self, user_id: str, version: int) -> list[Rating]:
+        """Carry an erasure to its end, or have it never be; the removals of those left."""
+        if not await self._decide(user_id, version, None):
+            return []
+        return await self._carry_out(user_id, version)
+
+    async def _decide(self, user_id: str, version: int, ratings: int | None) -> bool:
+        """Have an erasure be, of so many ratings, or (None) never be; whether it is. Who comes
+        first decides."""
+        while True:
+            told = await self._erasures(user_id)
+            if max(told.erased, told.never) >= version:
+                return told.erased >= version
+            decided = told._replace(never=version)
+            if ratings is not None:
+                decided = told._replace(erased=version, ratings=ratings)
+            # Told of for as long as something below it may be on its way.
+            ahead = max(0, version - self._cassandra.now())
+            seconds = TOLD_SECONDS + ahead // SECOND if ahead < YEAR else FOR_EVER
+            before = (told.erased, told.never) if told.there else (None, None)
+            if await self._cassandra.compare_and_set(
+                DECIDE, (seconds, *decided[:3], user_id, *before)
+            ):
+                return ratings is not None
+
+    async def _carry_out(self, user_id: str, version: int) -> list[Rating]:
+        """Take away what an erasure that was decided has left; the removals."""
+        told = await self._erasures(user_id)
+        rater = self.rater(user_id)
+        if told.erased == version:
+            day = version // DAY
+            await self._cassandra.execute(RECEIPT, (rater, day, version, told.ratings, version))
+            await self._cassandra.execute(LAST, (rater, version, version))
         removals = [
             Rating(user_id, movie_id, REMOVED, version)
-            for _, movie_id, value, written in await self._all(user_id)
+            for _, movie_id, value, written, _ in await self._all(user_id)
             if movie_id != ERASURE and value != REMOVED and written <= version
         ]
         await each(self.send, removals)
         await self._cassandra.execute(HIDE, (version, user_id))
-        return receipt, removals
-
-    async def _tell(self, user_id: str, receipt: Erasure) -> None:
-        """From here on what the user has up to this version is gone."""
-        rater, version, ratings = receipt
-        await self._cassandra.execute(RECEIPT, (rater, version // DAY, version, ratings, version))
-        await self._cassandra.execute(LAST, (rater, version, version))
-        ahead = max(0, version - self._cassandra.now())
-        seconds = TOLD_SECONDS + ahead // SECOND if ahead < YEAR else FOR_EVER
-        await self._cassandra.execute(TELL, (version + 1, seconds, REMOVED, user_id))
+        return removals
 
     # ---- reading
 
@@ -226,8 +245,15 @@ class CassandraRatings:
         return [rating for _, ratings in found for rating in ratings]
 
     async def _last_erasure(self, user_id: str) -> int:
+        """Its version. The user's partition knows it at once, the receipts for ever."""
+        told = await self._erasures(user_id)
         rows = await self._cassandra.execute(ERASED, (self.rater(user_id),))
-        return rows[0][0] if rows else 0
+        return max(told.erased, rows[0][0]) if rows else told.erased
+
+    async def _erasures(self, user_id: str) -> "Erasures":
+        """What a user's partition tells of them, after whatever is being decided."""
+        rows = await self._cassandra.execute(ERASURES, (user_id,), serial=True)
+        return Erasures(*rows[0]) if rows else NONE
 
     async def _keep(self, rating: Rating) -> None:
         await self.send(rating)
@@ -235,6 +261,19 @@ class CassandraRatings:
 
     def _rater(self, user_id: str) -> bytes:
         return rater_of(self._cassandra.agreements.rater_key, user_id)
+
+
+class Erasures(NamedTuple):
+    """``erased``: up to which version a user is erased, ``ratings``: how many it took away.
+    ``never``: of those up to there none will be that is not yet."""
+
+    erased: int = 0
+    ratings: int = 0
+    never: int = 0
+    there: bool = True
+
+
+NONE = Erasures(there=False)
 
 
 class Sieve:
@@ -246,11 +285,11 @@ class Sieve:
 
     def sift(self, rows: Iterable[Row]) -> list[Rating]:
         found = []
-        for user_id, movie_id, value, version in rows:
+        for user_id, movie_id, value, version, erased in rows:
             if user_id != self._user_id:
                 self._user_id, self.erased = user_id, 0
             if movie_id == ERASURE:
-                self.erased = version - 1
+                self.erased = erased
             elif version > self.erased:
                 found.append(Rating(user_id, movie_id, value, version))
         return found
