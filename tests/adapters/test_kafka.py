@@ -27,6 +27,13 @@ SLOTS = 3
 RATER = bytes(16)
 
 
+def agreed(slots):
+    async def ask():
+        return slots
+
+    return ask
+
+
 def events_of(number, first=0, version=LONG_AGO):
     return [RatingChanged(f"m{n:04}", RATER, version, 5) for n in range(first, first + number)]
 
@@ -49,7 +56,7 @@ class Processes:
         return log
 
     async def publish(self, events):
-        topic = kafka.KafkaTopic(self.url, SLOTS)
+        topic = kafka.KafkaTopic(self.url, agreed(SLOTS))
         await topic.publish(events)
         await topic.close()
 
@@ -396,11 +403,11 @@ async def until_all(log, number):
 
 
 async def test_nothing_to_publish(processes):
-    await kafka.KafkaTopic("kafka://127.0.0.1:1", SLOTS).publish([])
+    await kafka.KafkaTopic("kafka://127.0.0.1:1", agreed(SLOTS)).publish([])
 
 
 async def test_a_topic_of_other_slots_is_refused(processes):
-    topic = kafka.KafkaTopic(processes.url, SLOTS + 1)
+    topic = kafka.KafkaTopic(processes.url, agreed(SLOTS + 1))
     with pytest.raises(Unusable, match=r"3 partitions.*4 slots"):
         await topic.publish(events_of(1))
 
@@ -460,7 +467,8 @@ async def test_settings_that_were_changed_are_told_and_put_right(processes):
 async def test_a_topic_that_is_not_there_is_told_with_what_to_do():
     url = f"{engine.need('kafka')['MARQUEE_EVENTS_URL']}?topic={logs.unique('none')}"
     log = kafka.KafkaLog(url, memory.MemoryTotals(memory.MovieDisk(), lambda: 0))
-    for call in (log.poll(1), log.behind(), log.probe(), kafka.KafkaTopic(url, 1).publish(many(1))):
+    topic = kafka.KafkaTopic(url, agreed(1))
+    for call in (log.poll(1), log.behind(), log.probe(), topic.publish(many(1))):
         with pytest.raises(StoreAway, match=r"no such topic.*marquee migrate"):
             await call
     await log.close()

@@ -14,12 +14,17 @@ from marquee.adapters.rabbitmq.address import Address
 from marquee.adapters.rabbitmq.administration import connected
 from marquee.aggregation import Aggregator
 from marquee.errors import StoreAway, Unusable
+from marquee.events import encode
 from marquee.model import RatingChanged, slot_of
 from tests.simulator import stores as memory
 from tests.support import engine, logs
 from tests.support.events import LONG_AGO
 
 SLOTS = 3
+
+
+async def agreed_slots():
+    return SLOTS
 
 
 def many(number, first=0):
@@ -45,7 +50,7 @@ class Processes:
         return log
 
     def topic(self):
-        topic = rabbitmq.RabbitTopic(self.url, SLOTS)
+        topic = rabbitmq.RabbitTopic(self.url, agreed_slots)
         self._stack.push_async_callback(topic.close)
         return topic
 
@@ -186,7 +191,7 @@ async def test_to_look_is_not_to_take(processes):
 # ---- the producer ------------------------------------------------------------------------------
 
 
-async def test_many_at_once_in_order_each_with_its_slot(processes):
+async def test_many_at_once_in_order(processes):
     topic = processes.topic()
     await asyncio.gather(topic.publish(many(6000)), topic.publish([]))
     log = processes.log()
@@ -198,12 +203,16 @@ async def test_many_at_once_in_order_each_with_its_slot(processes):
     assert found == many(6000)
 
 
-def test_an_event_carries_its_slot():
-    topic = rabbitmq.RabbitTopic("amqp://127.0.0.1:1", SLOTS)
-    for event in many(10):
-        slot = slot_of(event.movie_id, SLOTS)
-        assert topic._properties[slot].headers == {"slot": slot}
-        assert topic._properties[slot].delivery_mode == 2
+async def test_an_event_carries_its_slot_and_outlives_the_server(processes):
+    await processes.topic().publish(many(10))
+    address = Address.of(processes.url)
+    with connected(address) as connection:
+        channel = connection.channel()
+        for event in many(10):
+            _, properties, body = channel.basic_get(address.queue)
+            assert body == encode(event)
+            assert properties.headers["slot"] == slot_of(event.movie_id, SLOTS)
+            assert properties.delivery_mode == 2
 
 
 async def test_without_a_queue_nothing_is_taken_for_kept(processes):
