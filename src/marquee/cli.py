@@ -6,7 +6,7 @@ import re
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import StrEnum
 from io import TextIOWrapper
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from . import __version__, config, logs
-from .errors import Invalid, MarqueeError, Unusable
+from .errors import Invalid, LogLost, MarqueeError, Unusable
 from .model import is_movie_id, is_user_id
 
 if TYPE_CHECKING:  # commands import what they need: `marquee --help` is quick
@@ -347,7 +347,8 @@ def rebuild(
         raise Invalid(f"There is no movie {movie!r}: ids are 1 to 20 of A-Z, a-z, 0-9, _ and -.")
 
     async def main(stores: "Stores") -> int:
-        await stores.drain()  # what is late is not wrong
+        with suppress(LogLost):  # what is lost is what this brings back
+            await stores.drain()  # what is late is not wrong
         movies = None if movie is None else {movie}
         if drifted:
             movies = {drift.movie_id for drift in await promises(stores).verify()}
@@ -494,7 +495,8 @@ async def on_stores(
 def promises(stores: "Stores") -> "Promises":
     from .promises import Promises
 
-    return Promises(stores.ratings, stores.totals, stores.drain)
+    log = None if stores.embedded else stores.events
+    return Promises(stores.ratings, stores.totals, stores.drain, log)
 
 
 @contextmanager

@@ -254,6 +254,10 @@ class EventLog(Protocol):
         all that is in it now. Empty where it knows no positions."""
         ...
 
+    async def check(self) -> None:
+        """Raises ``LogLost`` where any partition, whoever reads it, can't be read on."""
+        ...
+
     async def bridges(self) -> Sequence[Batch]:
         """Where the log can't be read on (``LogLost``): empty batches from where the totals stand
         to the log's end. A rebuild asks for them first and folds them last."""

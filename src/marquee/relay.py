@@ -261,7 +261,7 @@ async def arrive(
     """Wait until what was acknowledged before is in the totals: relayed, swept, folded.
 
     Asks the stores alone, so that any process can; with all at work it takes two to four minutes.
-    Raises ``StoreAway`` where nobody seems to be at work.
+    Raises ``StoreAway`` where nobody seems to be at work, ``LogLost`` where nobody can be.
     """
     bucket = (await outbox.now() + AHEAD) // MINUTE
 
@@ -275,6 +275,7 @@ async def arrive(
         return -await events.behind()
 
     await reach(bucket, swept, "No relay sweeps the outbox.", pause)
+    await events.check()
     ends = await events.ends()
     for partition, end in ends.items():
         await reach(end, partial(folded, partition), NOBODY_FOLDS, pause)

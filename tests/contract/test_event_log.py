@@ -120,4 +120,5 @@ async def test_what_is_done_need_not_be_kept_and_what_is_not_is(stores, log):
 async def test_there_is_nothing_to_bridge_where_nothing_is_lost(stores, log):
     await send(stores, 5)
     await fold(stores, await read(log, 1, 1))
+    await log.check()
     assert list(await log.bridges()) == []

@@ -302,6 +302,9 @@ class MemoryLog:
         self._feed()
         return {n: len(records) for n, records in enumerate(self._log.partitions)}
 
+    async def check(self) -> None:
+        pass
+
     async def bridges(self) -> Sequence[Batch]:
         return ()
 

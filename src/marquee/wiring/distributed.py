@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from ..adapters.memory import MemoryRateLimiter
 from ..config import Settings
-from ..errors import MarqueeError, StoreAway, Unusable
+from ..errors import LogLost, MarqueeError, StoreAway, Unusable
 from ..http.operations import Probe
 from ..ports import Slots, TotalsStore
 from ..relay import arrive
@@ -258,6 +258,7 @@ async def diagnose(settings: Settings) -> list[Finding]:
     try:
         look = partial(diagnose_events, settings["events_url"], await agreed_slots(movies))
         found += await looked("events", look)
+        found += await folded_log(settings)
     except MarqueeError as error:
         found.append(("events", f"what they must fit can't be had: {error}"))
     cache = f"cache ({settings.shown('cache_url')})"
@@ -266,6 +267,16 @@ async def diagnose(settings: Settings) -> list[Finding]:
     except MarqueeError as error:
         faults = [str(error)]
     return [*found, *((cache, fault) for fault in faults or [None])]
+
+
+async def folded_log(settings: Settings) -> list[Finding]:
+    """Whether the log is the one that was folded."""
+    async with opened(settings, ("movies", "events")) as stores:
+        try:
+            await stores.events.check()
+        except LogLost as lost:
+            return [("events", str(lost))]
+    return []
 
 
 async def looked(name: str, look: Callable[[], Sequence[Finding]]) -> list[Finding]:

@@ -116,6 +116,12 @@ class KafkaLog:
         positions = await self._positions(ends)
         return sum(max(0, ends[p] - at.offset) for p, at in positions.items())
 
+    async def check(self) -> None:
+        found = await self._ask(facts)
+        positions = await self._positions(range(found.partitions))
+        if lost := await self._ask(continuity.losses, found, positions):
+            raise self._lost(lost)
+
     async def bridges(self) -> Sequence[Batch]:
         found = await self._ask(facts)
         positions = await self._positions(range(found.partitions))
@@ -129,14 +135,6 @@ class KafkaLog:
         if lost := {partition: held.lost for partition, held in self._held.items() if held.lost}:
             raise self._lost(lost)
         await self._ask(facts)
-
-    async def check(self) -> None:
-        """Look at every partition, also those of others: raises ``LogLost`` where one can't be
-        read on from where the totals stand."""
-        found = await self._ask(facts)
-        positions = await self._positions(range(found.partitions))
-        if lost := await self._ask(continuity.losses, found, positions):
-            raise self._lost(lost)
 
     async def close(self) -> None:
         """Leave the group: others need not wait for us to be missed."""
