@@ -24,6 +24,8 @@ NAMES = (
     "memory",
     "ready",
     "suggestions",
+    "aggregated",
+    "followed",
     "postgres",
 )
 

@@ -4,7 +4,7 @@ Where no gateway leads to them, every role's process has a port, and ``Process.c
 """
 
 import secrets
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
@@ -52,16 +52,18 @@ def in_path(url: str, name: str) -> str:
 
 
 class System:
-    """So many processes of each role, by name: ``ratings-1``. Migrated, and ready when ``start``
-    returns."""
+    """A process of each role, or as many as ``each`` says, by name: ``ratings-1``. Migrated, and
+    ready when ``start`` returns."""
 
-    def __init__(self, folder: Path, each: int = 1, **settings: object) -> None:
+    def __init__(
+        self, folder: Path, each: Mapping[str, int] | None = None, **settings: object
+    ) -> None:
         self.folder = folder
         self.settings = settings
         self.processes = {
             f"{role}-{number}": Server(folder, role, name=f"{role}-{number}", **settings)
             for role in ROLES
-            for number in range(1, each + 1)
+            for number in range(1, 1 + (each or {}).get(role, 1))
         }
 
     def start(self) -> None:
@@ -84,7 +86,9 @@ class System:
 
 
 @contextmanager
-def system(folder: Path, each: int = 1, **settings: object) -> Iterator[System]:
+def system(
+    folder: Path, each: Mapping[str, int] | None = None, **settings: object
+) -> Iterator[System]:
     """From start to stop; killed where the test itself went wrong."""
     with stores() as urls:
         found = System(folder, each, **urls | settings)
