@@ -106,7 +106,7 @@ class TestSearch:
 
     async def test_every_word_as_a_prefix(self, store):
         await store.put(Movie("m", "Amélie of Montmartre, Part 2"))
-        for query in ("amelie", "MONT am", "part 2", "Amé mont of", "a"):
+        for query in ("amelie", "MONT am", "part\t2", "Amé mont of", "a"):
             assert await found_by(store, query) == ["m"], query
         for query in ("melie", "amelie x", "part 3", "montmartres"):
             assert await found_by(store, query) == [], query

@@ -308,6 +308,20 @@ class TestMigrate:
             ((_, problem),) = postgres.diagnose(urls)
             assert "newer Marquee" in problem
 
+    def test_an_extension_is_nobodys_database(self):
+        with databases.databases(1) as urls:
+            execute(urls[0], "CREATE EXTENSION pg_trgm")
+            execute(urls[0], "CREATE VIEW theirs AS SELECT 1")
+            execute(urls[0], "ALTER EXTENSION pg_trgm ADD VIEW theirs")
+            postgres.migrate(urls, SLOTS)
+
+    @pytest.mark.parametrize("url", ["nonsense", "postgresql://a:secret@h:1/d?x"])
+    @pytest.mark.parametrize("use", [postgres.Postgres, postgres.migrate, postgres.diagnose])
+    def test_an_address_that_is_none_shows_no_password(self, use, url):
+        with pytest.raises(Unusable, match="no address") as raised:
+            use([url])
+        assert "secret" not in str(raised.value)
+
     async def test_refuses_what_does_not_agree(self, two_shards):
         first, second = two_shards
         for urls, slots, words in (

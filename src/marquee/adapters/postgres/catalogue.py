@@ -163,8 +163,8 @@ class PostgresCatalogue:
         self, query: str, genre: str | None, year: int | None, after: str | None, limit: int
     ) -> tuple[list[Standing], str | None]:
         words = titles.words(query)
-        if (query and not words) or has_control(query + (genre or "")):
-            return [], None
+        if (query and not words) or has_control("".join(words) + (genre or "")):
+            return [], None  # what no title and no genre may hold
         conditions: list[tuple[str, list[Any]]] = []
         if words:
             conditions.append(("words @@ %s::tsquery", [tsquery(words)]))

@@ -19,6 +19,7 @@ from .migrating import (
     read_version,
     steps,
 )
+from .server import parameters
 from .shards import MAP, prior_of
 
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
@@ -37,7 +38,10 @@ Finding = tuple[str, str | None]
 
 
 def diagnose(urls: Sequence[str], read_url: str = "") -> list[Finding]:
-    """Each server, and what is wrong with it and what to do; None where nothing is."""
+    """Each server, and what is wrong with it and what to do; None where nothing is. Raises
+    ``Unusable`` where an address is none."""
+    for url in (*urls, *read_url.split()):
+        parameters(url, {})
     home: dict[str, Any] = {}
     shards = [
         (f"movies, shard {number} ({named(url)})", trouble(url, number, home))

@@ -16,6 +16,7 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ...errors import Unusable
 from ...model import Prior
+from .server import parameters
 from .shards import AGREED, MAP, Priors, describe, dict_of, prior_of
 
 SLOTS = 16
@@ -24,7 +25,11 @@ MIGRATING = 0x4D525146
 
 LOCK = "SELECT pg_advisory_lock(%s)"
 EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
-EMPTY = "SELECT NOT EXISTS (SELECT FROM pg_class WHERE relnamespace = current_schema::regnamespace)"
+EMPTY = """
+    SELECT NOT EXISTS (
+        SELECT FROM pg_class WHERE relnamespace = current_schema::regnamespace AND NOT EXISTS (
+            SELECT FROM pg_depend  -- of an extension
+            WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e'))"""
 ENCODING = "SHOW server_encoding"
 VERSION = "SELECT coalesce(max(number), 0) FROM schema_version"
 KEEP_VERSIONS = "CREATE TABLE schema_version (number integer NOT NULL, at timestamptz NOT NULL)"
@@ -109,6 +114,8 @@ def migrate(
 @contextmanager
 def all_of(urls: Sequence[str], *, make: bool = False) -> Iterator[list[Connection]]:
     """Connections to all shards, while nobody else migrates or moves. Raises ``Unusable``."""
+    for url in urls:
+        parameters(url, {})
     with ExitStack() as stack:
         shards: list[Connection] = []
         for url in urls:

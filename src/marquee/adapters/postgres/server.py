@@ -141,6 +141,8 @@ class Server:
 
     @asynccontextmanager
     async def _connection(self, deadline: float) -> AsyncIterator[Connection]:
+        if asyncio.get_running_loop().time() < self._resting_until:
+            raise StoreAway("The movie store does not answer.")
         connection = self._idle.pop() if self._idle else await self._connect()
         timer = asyncio.get_running_loop().call_at(deadline, self._hang_up, connection)
         try:
@@ -162,8 +164,6 @@ class Server:
         if self._closed:
             raise StoreAway("The movie store is closing.")
         now = asyncio.get_running_loop().time
-        if now() < self._resting_until:
-            raise StoreAway("The movie store does not answer.")
         began = now()
         try:
             connection = await psycopg.AsyncConnection.connect(**self._parameters)
@@ -191,8 +191,10 @@ def parameters(url: str, settings: Mapping[str, str]) -> dict[str, Any]:
     """How to connect to ``url``, with these settings in each session. Raises ``Unusable``."""
     try:
         told = conninfo_to_dict(url)
-    except psycopg.Error as error:
-        raise Unusable(f"movies_url is no address of a PostgreSQL: {error}.") from None
+    except psycopg.Error:  # its words would show a password
+        raise Unusable(
+            "This is no address of a PostgreSQL: postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
+        ) from None
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     ours = {
         "options": f"{told.get('options') or ''} {options}".strip(),

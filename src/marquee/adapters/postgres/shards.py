@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 from ...errors import MarqueeError, StoreAway, Unusable
 from ...model import Prior, slot_of
-from .server import Cursor, Job, Row, Server, rows_of
+from .server import READ_SECONDS, Cursor, Job, Row, Server, rows_of
 
 LOOK_EVERY = 1.0
 """Seconds after which the map is read again, in case a slot has moved."""
@@ -264,7 +264,7 @@ class Postgres:
         follows, else from home."""
         if self._replica is not None and self._replica_follows:
             with suppress(StoreAway):
-                return await self._replica.transact(job, begin=AS_OF_NOW)
+                return await self._replica.transact(job, begin=AS_OF_NOW, seconds=READ_SECONDS)
         return await self._lists.transact(job, begin=AS_OF_NOW)
 
     async def _compare_replica(self, replica: Server) -> None:
