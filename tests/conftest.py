@@ -30,7 +30,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_sessionfinish() -> None:
     postgres.drop_all()
-    cassandra.drop()
+    cassandra.drop_all()
     engine.release()
 
 

@@ -10,17 +10,23 @@ from marquee.adapters import cassandra
 from marquee.adapters.cassandra import driver
 from marquee.adapters.cassandra.address import parse
 from tests.support import engine
+from tests.support.tasks import running
 
 SHARDS = 2
 EMPTIED = ("rating", "outbox", "erasure", "erased", "attendance")
 LET_GO = "UPDATE lease SET relay = '', until = 0, swept = ? WHERE shard = ? IF EXISTS"
 
 
-@cache
-def keyspace() -> str:
-    """Its URL. Making one takes seconds."""
+def new() -> str:
+    """The URL of a keyspace that is not made yet."""
     server = engine.need("cassandra")["MARQUEE_RATINGS_URL"].rpartition("/")[0]
-    url = f"{server}/test_{secrets.token_hex(8)}?replication=1"
+    return f"{server}/test_{secrets.token_hex(8)}?replication=1"
+
+
+@cache
+def shared() -> str:
+    """The URL of this process's own, made once: that takes seconds."""
+    url = new()
     cassandra.migrate(url, SHARDS)
     address = parse(url)
     with driver.connected(address) as session:  # quicker to write, and to empty
@@ -30,36 +36,36 @@ def keyspace() -> str:
 
 @asynccontextmanager
 async def connected(url: str) -> AsyncIterator[cassandra.Cassandra]:
-    database = cassandra.Cassandra(url)
-    task = asyncio.create_task(database.run())
-    try:
-        await database.there(30)
-        yield database
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-        await database.close()
+    keyspace = cassandra.Cassandra(url)
+    async with running(keyspace.run):
+        await keyspace.there(within=30)
+        yield keyspace
+    await keyspace.close()
 
 
 @asynccontextmanager
 async def emptied() -> AsyncIterator[cassandra.Cassandra]:
-    async with connected(keyspace()) as database:
-        ago = database.now() // 60_000_000 - 10
+    async with connected(shared()) as keyspace:
+        ago = keyspace.now() // 60_000_000 - 10
         await asyncio.gather(
-            *(empty(database, table) for table in EMPTIED),
-            *(database.compare_and_set(LET_GO, (ago, shard)) for shard in range(SHARDS)),
+            *(empty(keyspace, table) for table in EMPTIED),
+            *(keyspace.compare_and_set(LET_GO, (ago, shard)) for shard in range(SHARDS)),
         )
-        yield database
+        yield keyspace
 
 
-async def empty(database: cassandra.Cassandra, table: str) -> None:
-    if await database.execute(f"SELECT * FROM {table} LIMIT 1"):
-        await database.execute(f"TRUNCATE {table}")
+async def empty(keyspace: cassandra.Cassandra, table: str) -> None:
+    if await keyspace.execute(f"SELECT * FROM {table} LIMIT 1"):
+        await keyspace.execute(f"TRUNCATE {table}")
 
 
-def drop() -> None:
+def drop(url: str) -> None:
+    address = parse(url)
+    with driver.connected(address) as session:
+        session.execute(f"DROP KEYSPACE IF EXISTS {address.keyspace}", timeout=30)
+
+
+def drop_all() -> None:
     """At the end of a session."""
-    if keyspace.cache_info().currsize:
-        address = parse(keyspace())
-        with driver.connected(address) as session:
-            session.execute(f"DROP KEYSPACE {address.keyspace}", timeout=30)
+    if shared.cache_info().currsize:
+        drop(shared())

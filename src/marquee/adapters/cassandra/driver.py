@@ -31,6 +31,7 @@ from .address import Address
 PROTOCOL = 4
 REQUEST_SECONDS = 3.0
 CONNECT_SECONDS = 3.0
+SCHEMA_SECONDS = 20
 HEARTBEAT_SECONDS = 5
 SPECULATE_AFTER, SPECULATIONS = 0.25, 2
 
@@ -40,8 +41,9 @@ ERRORS = (DriverException, NoHostAvailable, ConnectionException, ErrorMessage, O
 AWAY = "The rating store can't be reached at present."
 
 
-def make_cluster(address: Address) -> Cluster:
-    """The driver for a cluster, not connected yet."""
+def make_cluster(address: Address, schema_seconds: float = 1) -> Cluster:
+    """The driver for a cluster, not connected yet. ``schema_seconds``: for which a change of the
+    schema, and the end of it all, wait until every node has heard of a change."""
     # It tells of every attempt, with a traceback; what matters we say ourselves.
     logging.getLogger("cassandra").setLevel(logging.CRITICAL)
     profile = ExecutionProfile(
@@ -67,6 +69,7 @@ def make_cluster(address: Address) -> Cluster:
         connection_class=LibevConnection,
         connect_timeout=CONNECT_SECONDS,
         control_connection_timeout=CONNECT_SECONDS,
+        max_schema_agreement_wait=schema_seconds,
         idle_heartbeat_interval=HEARTBEAT_SECONDS,
         idle_heartbeat_timeout=HEARTBEAT_SECONDS,
         monitor_reporting_enabled=False,
@@ -83,7 +86,7 @@ def connect(cluster: Cluster) -> Session:
 def connected(address: Address) -> Iterator[Session]:
     """A session for as long as the block lasts. Raises ``StoreAway``, saying why, where there is
     nothing to be had."""
-    cluster = make_cluster(address)
+    cluster = make_cluster(address, SCHEMA_SECONDS)
     try:
         yield connect(cluster)
     except ERRORS as error:

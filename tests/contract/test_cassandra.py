@@ -1,0 +1,232 @@
+"""A keyspace on a real Cassandra: how it is made, agreed upon, reached, and looked through."""
+
+import asyncio
+import secrets
+import time
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+
+import pytest
+
+from marquee.adapters import cassandra
+from marquee.adapters.cassandra import driver
+from marquee.adapters.cassandra.address import parse
+from marquee.errors import StoreAway, Unusable
+from marquee.model import REMOVED, Rating
+from tests.support import cassandra as keyspaces
+from tests.support.tasks import eventually, running
+
+LONG_AGO = 1_000_000_000_000_000
+MINUTE = 60_000_000
+
+
+@pytest.fixture
+async def keyspace():
+    async with keyspaces.emptied() as keyspace:
+        yield keyspace
+
+
+@pytest.fixture
+def ratings(keyspace):
+    return cassandra.CassandraRatings(keyspace)
+
+
+@pytest.fixture
+def new():
+    """The URL of a keyspace that is not made yet."""
+    url = keyspaces.new()
+    yield url
+    keyspaces.drop(url)
+
+
+@contextmanager
+def asked(url):
+    address = parse(url)
+    with driver.connected(address) as session:
+        session.set_keyspace(address.keyspace)
+        yield session
+
+
+class TestMigration:
+    def test_twice_is_as_once(self, new):
+        assert len(cassandra.migrate(new, 3)) == 2
+        before = agreed(new)
+        assert len(cassandra.migrate(new)) == 1
+        assert agreed(new) == before
+        assert (before["shards"], before["schema"]) == ("3", "1")
+        assert len(bytes.fromhex(before["rater_key"])) == 32
+
+    def test_by_several_at_once(self, new):
+        with ThreadPoolExecutor(4) as pool:
+            done = list(pool.map(cassandra.migrate, [new] * 4))
+        assert all(done)
+        assert set(agreed(new)) == {"shards", "schema", "rater_key"}
+        assert [name for name, fault in cassandra.diagnose(new) if fault] == []
+
+    def test_what_is_newer_than_we_know_is_left_alone(self, new):
+        cassandra.migrate(new)
+        with asked(new) as session:
+            session.execute("UPDATE agreement SET value = '99' WHERE name = 'schema' IF EXISTS")
+        before = agreed(new)
+        with pytest.raises(Unusable, match="newer"):
+            cassandra.migrate(new)
+        assert agreed(new) == before
+        assert any("newer" in str(fault) for _, fault in cassandra.diagnose(new))
+
+    def test_more_copies_than_nodes_are_refused(self, new):
+        with pytest.raises(Unusable, match="too few"):
+            cassandra.migrate(new.replace("replication=1", "replication=3"))
+
+    def test_nothing_is_there(self):
+        with pytest.raises(StoreAway):
+            cassandra.migrate("cassandra://127.0.0.1:1/k")
+
+
+def agreed(url):
+    with asked(url) as session:
+        return dict(session.execute("SELECT name, value FROM agreement"))
+
+
+class TestReaching:
+    async def test_waits_for_a_schema(self, new):
+        keyspace = cassandra.Cassandra(new)
+        async with running(keyspace.run):
+
+            async def missed():
+                with pytest.raises(StoreAway) as away:
+                    await keyspace.there(within=0.1)
+                return "marquee migrate" in str(away.value)
+
+            await eventually(missed)
+            await asyncio.to_thread(cassandra.migrate, new)
+            await keyspace.there(within=30)
+            await keyspace.probe()
+        with pytest.raises(StoreAway):
+            await keyspace.probe()
+        await keyspace.close()
+
+    async def test_one_that_is_newer_ends_the_run(self, new):
+        cassandra.migrate(new)
+        with asked(new) as session:
+            session.execute("UPDATE agreement SET value = '99' WHERE name = 'schema' IF EXISTS")
+        keyspace = cassandra.Cassandra(new)
+        with pytest.raises(Unusable, match="newer"):
+            await keyspace.run()
+        await keyspace.close()
+
+    async def test_fewer_copies_than_the_level_needs_end_the_run(self, new):
+        cassandra.migrate(new)
+        with asked(new) as session:
+            session.execute(
+                f"ALTER KEYSPACE {parse(new).keyspace} WITH replication = "
+                "{'class': 'NetworkTopologyStrategy', 'datacenter1': 2}"
+            )
+        keyspace = cassandra.Cassandra(f"{new}&consistency=ONE")
+        with pytest.raises(Unusable, match="may miss"):
+            await keyspace.run()
+        await keyspace.close()
+        assert any("2 copies" in str(fault) for _, fault in cassandra.diagnose(new))
+
+    async def test_its_time_is_the_servers(self, keyspace):
+        assert abs(keyspace.now() - time.time_ns() // 1000) < 1_000_000
+
+    async def test_notes_are_kept(self, keyspace):
+        name = secrets.token_hex(4)
+        assert await keyspace.recall(name) is None
+        await keyspace.remember(name, "1")
+        await keyspace.remember(name, "2")
+        assert await keyspace.recall(name) == "2"
+
+    async def test_all_agree(self, keyspace, ratings):
+        async with keyspaces.connected(keyspaces.shared()) as other:
+            assert other.agreements == keyspace.agreements
+            assert cassandra.CassandraRatings(other).rater("u") == ratings.rater("u")
+
+    async def test_a_wrong_statement_is_told_to_nobody(self, keyspace):
+        with pytest.raises(StoreAway) as away:
+            await keyspace.execute("SELECT nothing FROM nowhere")
+        assert "nowhere" not in str(away.value)
+
+
+class TestUnswept:
+    """Ratings are refused before the outbox forgets what nobody has seen."""
+
+    async def test_for_days(self, new):
+        cassandra.migrate(new)
+        ago = time.time_ns() // 60_000_000_000 - 4 * 24 * 60
+        with asked(new) as session:
+            session.execute("UPDATE lease SET swept = %s WHERE shard = 7 IF EXISTS", (ago,))
+        async with keyspaces.connected(new) as keyspace:
+            ratings = cassandra.CassandraRatings(keyspace)
+
+            async def refused():
+                try:
+                    await keyspace.probe()
+                except StoreAway as away:
+                    return "relay" in str(away)
+                return False
+
+            await eventually(refused)
+            for call in (
+                ratings.write("u", "m", 5),
+                ratings.merge([Rating("u", "m", 5, LONG_AGO)]),
+                ratings.erase("u"),
+            ):
+                with pytest.raises(StoreAway, match="relay"):
+                    await call
+            assert await ratings.read("u", "m") is None
+        assert any("relay" in str(fault) for _, fault in cassandra.diagnose(new))
+
+
+class TestRatings:
+    async def test_of_equal_versions_the_larger_value_wins_by_itself(self, ratings):
+        """Also between two that have not read each other's."""
+        for value, stands in ((5, 5), (20, 20), (6, 20), (REMOVED, None), (20, None)):
+            await ratings.put(Rating("u", "m", value, LONG_AGO))
+            found = await ratings.read("u", "m")
+            assert (found and found.value) == stands
+
+    async def test_one_from_the_future_does_not_date_the_others(self, keyspace, ratings):
+        future = keyspace.now() + 60 * MINUTE
+        await ratings.merge([Rating("u", "m", 5, future)])
+        assert (await ratings.write("u", "m", 6)).version == future + 1
+        assert (await ratings.write("v", "m", 6)).version < future
+
+    async def test_a_process_that_is_behind_writes_above_what_it_finds(self, keyspace, ratings):
+        async with keyspaces.connected(keyspaces.shared()) as other:
+            other._ahead -= 60 * MINUTE
+            behind = cassandra.CassandraRatings(other)
+            first = await ratings.write("u", "m", 5)
+            second = await behind.write("u", "m", 6)
+            erasure = await behind.erase("u")
+            third = await behind.write("u", "m", 7)
+        assert first.version < second.version < erasure.version < third.version
+        assert await ratings.read("u", "m") == third
+
+    async def test_pages_of_a_partition_with_many_removals(self, ratings):
+        await ratings.merge(
+            [Rating("u", f"m{n:04}", 5 if n % 100 == 0 else REMOVED, LONG_AGO) for n in range(1000)]
+        )
+        found = await ratings.page("u", "", 4)
+        assert [rating.movie_id for rating in found] == ["m0000", "m0100", "m0200", "m0300"]
+        assert len(await ratings.page("u", "m0300", 250)) == 6
+
+    async def test_receipts_are_kept_of_each_erasure(self, keyspace, ratings):
+        receipts = []
+        for number in range(3):
+            for movie in range(number):
+                await ratings.write("u", f"m{movie}", 5)
+            receipts.append(await ratings.erase("u"))
+        rows = await keyspace.execute("SELECT rater, version, ratings FROM erasure")
+        assert sorted(rows) == sorted(tuple(receipt) for receipt in receipts)
+        assert [receipt.ratings for receipt in receipts] == [0, 1, 2]
+
+    async def test_what_still_names_an_erased_user_leaves_by_itself(self, keyspace, ratings):
+        await ratings.write("u", "m", 5)
+        await ratings.erase("u")
+        rows = await keyspace.execute(
+            "SELECT user_id, ttl(erased), ttl(ratings), ttl(never) FROM rating"
+        )
+        ((user_id, *left),) = rows
+        assert user_id == "u"
+        assert all(864_000 - 60 < seconds <= 864_000 for seconds in left)

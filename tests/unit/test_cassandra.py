@@ -1,0 +1,118 @@
+"""Where a Cassandra keyspace is said to be, and how it is to be asked."""
+
+import pytest
+
+from marquee.adapters import cassandra
+from marquee.adapters.cassandra.address import Address, parse
+from marquee.adapters.cassandra.migration import statements, steps
+from marquee.errors import StoreAway, Unusable
+
+
+def test_a_whole_address(tmp_path):
+    file = tmp_path / "ca.pem"
+    file.touch()
+    url = "cassandra://u%40x:p%2Fw:x@h1:19042,h2,[::1]:9999/ks_1"
+    options = f"?datacenter=dc%201&consistency=QUORUM&replication=5&tls={file}"
+    assert parse(url + options) == Address(
+        hosts=(("h1", 19042), ("h2", 9042), ("::1", 9999)),
+        keyspace="ks_1",
+        user="u@x",
+        password="p/w:x",
+        datacenter="dc 1",
+        consistency="QUORUM",
+        replication=5,
+        tls=str(file),
+    )
+
+
+def test_what_is_not_said():
+    assert parse("cassandra://h/k") == Address(hosts=(("h", 9042),), keyspace="k")
+    assert parse("cassandra://h/k?tls=off").tls == ""
+    assert parse("cassandra://h/k?tls=on").tls == "on"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite:///file",
+        "cassandra:///k",
+        "cassandra://h",
+        "cassandra://h/",
+        "cassandra://h/K",
+        "cassandra://h/1k",
+        "cassandra://h/k;drop",
+        "cassandra://h/" + 49 * "k",
+        "cassandra://h:/k",
+        "cassandra://h:0x1/k",
+        "cassandra://h:70000/k",
+        "cassandra://h,/k",
+        "cassandra://h h/k",
+        "cassandra://h/k#x",
+        "cassandra://h/k?replication",
+        "cassandra://h/k?replication=0",
+        "cassandra://h/k?replication=x",
+        "cassandra://h/k?consistency=quorum",
+        "cassandra://h/k?consistency=EACH_QUORUM",
+        "cassandra://h/k?tls=/no/such/file",
+        "cassandra://h/k?color=red",
+    ],
+)
+def test_one_that_leads_nowhere(url):
+    with pytest.raises(Unusable):
+        cassandra.Cassandra(url)
+
+
+@pytest.mark.parametrize(
+    ("consistency", "replication", "good"),
+    [
+        ("LOCAL_QUORUM", 1, True),
+        ("LOCAL_QUORUM", 3, True),
+        ("QUORUM", 4, True),
+        ("ALL", 3, True),
+        ("ONE", 1, True),
+        ("LOCAL_ONE", 1, True),
+        ("TWO", 3, True),
+        ("THREE", 5, True),
+        ("ONE", 2, False),
+        ("LOCAL_ONE", 3, False),
+        ("TWO", 4, False),
+        ("THREE", 6, False),
+        ("TWO", 1, False),  # more than there are
+    ],
+)
+def test_a_read_must_not_miss_what_was_written(consistency, replication, good):
+    url = f"cassandra://h/k?consistency={consistency}&replication={replication}"
+    if good:
+        assert parse(url).consistency == consistency
+    else:
+        with pytest.raises(Unusable):
+            parse(url)
+
+
+def test_a_password_is_shown_to_nobody():
+    assert "secret" not in str(parse("cassandra://me:secret@h/k"))
+    with pytest.raises(Unusable) as refused:
+        parse("cassandra://me:secret@h/K")
+    assert "secret" not in str(refused.value)
+
+
+def test_the_schema_falls_into_statements():
+    for step in steps():
+        for statement in statements(step):
+            assert statement.split()[0] in {"CREATE", "ALTER"}
+            assert "--" not in statement
+            assert "IF NOT EXISTS" in statement  # a step that was cut is done again
+
+
+async def test_one_that_nobody_runs_is_away():
+    keyspace = cassandra.Cassandra("cassandra://127.0.0.1:1/k")
+    ratings = cassandra.CassandraRatings(keyspace)
+    with pytest.raises(StoreAway):
+        await keyspace.probe()
+    with pytest.raises(StoreAway):
+        await ratings.write("u", "m", 5)
+    with pytest.raises(StoreAway):
+        await anext(ratings.scan())
+    with pytest.raises(StoreAway):
+        ratings.rater("u")
+    await keyspace.close()
