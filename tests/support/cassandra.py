@@ -35,10 +35,10 @@ def shared() -> str:
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncIterator[cassandra.Cassandra]:
+async def connected(url: str, within: float = 30) -> AsyncIterator[cassandra.Cassandra]:
     keyspace = cassandra.Cassandra(url)
     async with running(keyspace.run):
-        await keyspace.there(within=30)
+        await keyspace.there(within)
         yield keyspace
     await keyspace.close()
 

@@ -91,9 +91,14 @@ def test_a_read_must_not_miss_what_was_written(consistency, replication, good):
 
 def test_a_password_is_shown_to_nobody():
     assert "secret" not in str(parse("cassandra://me:secret@h/k"))
-    with pytest.raises(Unusable) as refused:
-        parse("cassandra://me:secret@h/K")
-    assert "secret" not in str(refused.value)
+    for url in (
+        "cassandra://me:secret@h/K",
+        "cassandra://me:a/secret@h/k",
+        "cassandra://me:secret",
+    ):
+        with pytest.raises(Unusable) as refused:
+            parse(url)
+        assert "secret" not in str(refused.value)
 
 
 def test_the_schema_falls_into_statements():

@@ -50,8 +50,8 @@ def parse(url: str) -> Address:
         raise Unusable(f"The rating store's URL must be {FORM}.")
     if not KEYSPACE.fullmatch(keyspace):
         raise Unusable(
-            f"The keyspace of {FORM} must be 1 to 48 of a-z, 0-9 and _, first a letter, "
-            f"and is {keyspace!r}."
+            f"The rating store's URL must be {FORM}, the keyspace 1 to 48 of a-z, 0-9 and _, first "
+            "a letter; a / or @ in a password is written %2F or %40."
         )
     address = Address(
         hosts=tuple(parse_host(host) for host in hosts.split(",")),

@@ -1,0 +1,145 @@
+"""Cassandra's nodes killed and frozen under load: ratings go on, and none is lost."""
+
+import asyncio
+import signal
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+
+from marquee.adapters import cassandra
+from marquee.errors import StoreAway
+from marquee.model import latest
+from tests.support import cassandra as keyspaces
+from tests.support import engine
+from tests.support.tasks import eventually
+
+WRITERS = 8
+MOVIES = 5
+ENOUGH = 100
+"""Writes on either side of what happens."""
+
+
+@pytest.fixture(scope="module")
+def ring(tmp_path_factory):
+    with engine.own(tmp_path_factory.mktemp("ring"), "cassandra-ring") as servers:
+        yield servers
+
+
+@pytest.fixture
+def url(ring):
+    ring.start(["cassandra-ring"])  # what a test before had killed
+    url = ring.variables(["cassandra-ring"])["MARQUEE_RATINGS_URL"]
+    cassandra.migrate(url, shards=2)
+    return url
+
+
+class Load:
+    """Users that rate without a pause. ``kept``: by user and movie, the last that was answered."""
+
+    def __init__(self, ratings: cassandra.CassandraRatings) -> None:
+        self._ratings = ratings
+        self.kept = {}
+        self.done = self.refused = 0
+        self.longest = 0.0
+
+    async def rate(self, user: str) -> None:
+        number = 0
+        while True:
+            number += 1
+            begun = time.monotonic()
+            try:
+                rating = await self._ratings.write(user, f"m{number % MOVIES}", number % 21 + 1)
+            except StoreAway:
+                self.refused += 1
+                await asyncio.sleep(0.05)
+            else:
+                self.kept[rating.user_id, rating.movie_id] = rating
+                self.done += 1
+            self.longest = max(self.longest, time.monotonic() - begun)
+
+    async def more(self, number: int = ENOUGH) -> None:
+        """Until so many more were answered."""
+        enough = self.done + number
+
+        async def there() -> bool:
+            return self.done >= enough
+
+        await eventually(there, within=60)
+
+    async def refusals(self) -> None:
+        """Until everybody was refused."""
+        enough = self.refused + WRITERS
+
+        async def there() -> bool:
+            return self.refused >= enough
+
+        await eventually(there, within=60)
+
+
+@asynccontextmanager
+async def loaded(url):
+    async with keyspaces.connected(url) as keyspace:
+        ratings = cassandra.CassandraRatings(keyspace)
+        begun, load = keyspace.now(), Load(ratings)
+        writers = [asyncio.create_task(load.rate(f"u{n}")) for n in range(WRITERS)]
+        await load.more()
+        yield load
+        for writer in writers:
+            writer.cancel()
+        await asyncio.gather(*writers, return_exceptions=True)
+        await assert_nothing_is_lost(load, cassandra.CassandraOutbox(keyspace, ratings), begun)
+        await ratings_gone(ratings)
+
+
+async def assert_nothing_is_lost(load, outbox, begun):
+    """What was answered, or something newer, is in the store and in the totals."""
+    intents = [
+        intent
+        for shard in range(await outbox.shards())
+        for minute in range(begun // 60_000_000, await outbox.now() // 60_000_000 + 1)
+        async for page in outbox.intents(shard, minute)
+        for intent in page
+    ]
+    told = latest(await outbox.settle(intents))
+    for rating in load.kept.values():
+        event = outbox.event(rating)
+        assert told[event.movie_id, event.rater] >= (rating.version, rating.value)
+    assert len(told) >= len(load.kept)
+
+
+async def ratings_gone(ratings):
+    for number in range(WRITERS):
+        await ratings.erase(f"u{number}")
+
+
+async def test_a_node_is_killed_and_comes_back(ring, url):
+    node = ring.server("cassandra-2")
+    async with loaded(url) as load:
+        await asyncio.to_thread(node.kill)
+        await load.more(3 * ENOUGH)
+        await asyncio.to_thread(node.start)
+        await load.more()
+    print(f"killed: longest call {load.longest:.2f} s, {load.refused} refused")
+    assert load.refused == 0
+
+
+async def test_a_node_freezes_and_wakes(ring, url):
+    node = ring.server("cassandra-1")
+    async with loaded(url) as load:
+        node.signal(signal.SIGSTOP)
+        await load.more(3 * ENOUGH)
+        node.signal(signal.SIGCONT)
+        await load.more()
+    print(f"frozen: longest call {load.longest:.2f} s, {load.refused} refused")
+    assert load.refused == 0
+
+
+async def test_all_of_them_go_and_come_back(ring, url):
+    nodes = [ring.server(f"cassandra-{number}") for number in (1, 2, 3)]
+    async with loaded(url) as load:
+        for node in nodes:
+            node.kill()
+        await load.refusals()
+        await asyncio.to_thread(ring.start, ["cassandra-ring"])
+        await load.more()
