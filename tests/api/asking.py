@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
 
 import httpx
+import pytest
 
-from tests.support.server import Server
+from tests.support.server import Served
 
 T = TypeVar("T")
 
@@ -24,6 +25,9 @@ NOMINATION_KEYS = {
     *("movieId", "title", "year", "yearLabel", "ceremony", "won", "additionalInfo"),
 }
 
+only_together = pytest.mark.parametrize("server", ["together"], indirect=True, scope="session")
+"""For what a gateway answers in its own words, and for what is of one process."""
+
 NO_TLS = ssl.create_default_context()
 """Made once: it takes longer than a request."""
 
@@ -37,7 +41,7 @@ class User(httpx.Client):
 class Stage:
     """Movies and users of one's own on a server that others use, too."""
 
-    def __init__(self, server: Server) -> None:
+    def __init__(self, server: Served) -> None:
         self.server = server
         self.anyone = server.client()
         self.editor = server.client("editor", "movies:write")

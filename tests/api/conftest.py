@@ -1,4 +1,4 @@
-"""One server for all tests of the wire. Who needs it to be alone starts one of their own."""
+"""One server for all tests of the wire, of either kind. Who needs it to be alone starts one."""
 
 from collections.abc import Iterator
 
@@ -6,17 +6,23 @@ import httpx
 import pytest
 
 from tests.api.asking import Stage
-from tests.support.server import Server, serve
+from tests.support.server import Served, serve
+from tests.support.system import apart
+
+KINDS = {"together": serve, "apart": apart}
 
 
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    with serve(tmp_path_factory.mktemp("server")) as server:
+@pytest.fixture(scope="session", params=KINDS)
+def server(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Served]:
+    """The embedded default; and each role a process of its own, on servers, behind the gateway."""
+    with KINDS[request.param](tmp_path_factory.mktemp("server")) as server:
         yield server
 
 
 @pytest.fixture(scope="session")
-def stage(server: Server) -> Iterator[Stage]:
+def stage(server: Served) -> Iterator[Stage]:
     """Movies and users of one's own on the shared server."""
     with Stage(server) as stage:
         yield stage

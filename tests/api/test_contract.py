@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from tests.api.asking import only_together
 from tests.support.server import Server, serve
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -88,6 +89,7 @@ def test_every_link_of_the_page_leads_somewhere(page: str) -> None:
     assert set(re.findall(r'href="#([^"]+)"', page)) <= set(names)
 
 
+@only_together
 @pytest.mark.parametrize(
     ("host", "shown"),
     [

@@ -7,7 +7,7 @@ from contextlib import closing
 
 from prometheus_client.parser import text_string_to_metric_families
 
-from tests.api.asking import Stage, assert_problem, eventually
+from tests.api.asking import Stage, assert_problem, eventually, only_together
 from tests.support.server import serve
 
 
@@ -19,6 +19,7 @@ class TestHealth:
         assert answer.headers["cache-control"] == "no-store"
         assert answer.json() == {"status": "ok"}
 
+    @only_together
     def test_ready_names_each_dependency_and_its_state(self, anyone):
         answer = anyone.get("/health/ready")
         assert answer.status_code == 200
@@ -86,6 +87,7 @@ class TestMetrics:
         assert answer.headers["content-type"].startswith("application/openmetrics-text")
         assert answer.text.endswith("# EOF\n")
 
+    @only_together
     def test_count(self, stage, anyone, user):
         movie = stage.movie()
         route = "/movies/{movieId}/users/rate"

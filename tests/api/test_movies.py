@@ -56,7 +56,7 @@ class TestRead:
         url = anyone.base_url.copy_with(raw_path=f"/movies/{encoded}".encode())
         assert anyone.get(url).json()["id"] == movie
 
-    @pytest.mark.parametrize("id", ["x" * 21, "a.b", "a b", "é", "a%00", "tt1;", "~", "a:b"])
+    @pytest.mark.parametrize("id", ["x" * 21, "a.b", "a b", "é", "tt1;", "~", "a:b", "a%01"])
     @pytest.mark.parametrize("under", ["", "/ratings"])
     def test_what_is_no_id(self, anyone, id, under):
         assert anyone.get(f"/movies/{id}{under}").status_code == 400

@@ -43,7 +43,33 @@ def marquee(*arguments: str, **settings: object) -> subprocess.CompletedProcess[
     )
 
 
-class Server:
+class Served:
+    """Marquee at a URL, and the data folder whose keys are those of its tokens."""
+
+    url: str
+    data: Path
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Where a raw socket connects to."""
+        url = httpx.URL(self.url)
+        assert url.port is not None
+        return url.host, url.port
+
+    def client(self, user: str | None = None, *scopes: str) -> httpx.Client:
+        """Asks this server, with a token of ``user`` where one is named."""
+        headers = {} if user is None else self.authorization(user, *scopes)
+        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
+
+    def token(self, user: str, *scopes: str) -> str:
+        """A token as ``marquee token`` prints it, good for an hour."""
+        return OwnKeys(self.data / "keys").sign(user, scopes, 3600, "marquee", "marquee")
+
+    def authorization(self, user: str, *scopes: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.token(user, *scopes)}"}
+
+
+class Server(Served):
     """``marquee serve`` on the data folder ``folder/data``, logging to ``folder/serve.log``.
 
     ``roles``: all by default. ``settings`` become MARQUEE_* variables. Ready when ``start``
@@ -118,31 +144,12 @@ class Server:
         return self.log_file.read_text("utf-8", "replace")
 
     @property
-    def address(self) -> tuple[str, int]:
-        """Where a raw socket connects to."""
-        url = httpx.URL(self.url)
-        assert url.port is not None
-        return url.host, url.port
-
-    @property
     def memory(self) -> int:
         """Resident bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         found = re.search(r"VmRSS:\s+(\d+) kB", status)
         assert found is not None
         return int(found[1]) * 1024
-
-    def client(self, user: str | None = None, *scopes: str) -> httpx.Client:
-        """Asks this server, with a token of ``user`` where one is named."""
-        headers = {} if user is None else self.authorization(user, *scopes)
-        return httpx.Client(base_url=self.url, headers=headers, timeout=30)
-
-    def token(self, user: str, *scopes: str) -> str:
-        """A token as ``marquee token`` prints it, good for an hour."""
-        return OwnKeys(self.data / "keys").sign(user, scopes, 3600, "marquee", "marquee")
-
-    def authorization(self, user: str, *scopes: str) -> dict[str, str]:
-        return {"Authorization": f"Bearer {self.token(user, *scopes)}"}
 
 
 @contextmanager

@@ -1,6 +1,6 @@
-"""Marquee on servers: each role a process of its own, on stores of a test's own, one address.
+"""Marquee on servers: each role a process of its own, on stores of a test's own.
 
-Where no gateway leads to them, every role's process has a port, and ``Process.client`` asks it.
+Each process has a port of its own; ``apart`` has the gateway that ships before all of them.
 """
 
 import secrets
@@ -10,7 +10,8 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 from tests.support import engine, postgres
-from tests.support.server import Server, marquee
+from tests.support.gateway import gateway
+from tests.support.server import Served, Server, marquee
 
 HTTP_ROLES = ("ratings", "movies", "top-rated", "best-pictures")
 ROLES = (*HTTP_ROLES, "relay", "aggregator", "refresher")
@@ -98,3 +99,31 @@ def system(
             found.stop()
         finally:
             found.kill()
+
+
+class Apart(Served):
+    """The whole of it behind one address, to be asked as one server."""
+
+    def __init__(self, system: System, url: str) -> None:
+        self.system = system
+        self.url = url
+        self.data = system.folder / "data"
+
+    @property
+    def log(self) -> str:
+        """What all processes have logged."""
+        return "".join(process.log for process in self.system.processes.values())
+
+
+@contextmanager
+def apart(
+    folder: Path, each: Mapping[str, int] | None = None, **settings: object
+) -> Iterator[Apart]:
+    settings = {"trusted_proxies": "127.0.0.1", **settings}
+    with system(folder, each, **settings) as found:
+        upstreams = {
+            role.replace("-", "_"): [process.url for process in found.of(role)]
+            for role in HTTP_ROLES
+        }
+        with gateway(folder / "gateway", upstreams) as url:
+            yield Apart(found, url)

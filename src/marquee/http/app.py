@@ -26,14 +26,15 @@ LogRequest = Callable[[str, str, int, float, str], None]
 
 
 class App:
-    """Marquee's HTTP calls as an ASGI application.
+    """Marquee's HTTP calls as an ASGI application: those of this process.
 
-    ``ready``: by path, the answers that are sent as they are.
+    ``contract``: all there are. ``ready``: by path, the answers that are sent as they are.
     """
 
     def __init__(
         self,
         endpoints: Iterable[Endpoint],
+        contract: Iterable[Endpoint],
         ready: Mapping[str, Ready],
         guard: Guard,
         metrics: Metrics,
@@ -44,10 +45,13 @@ class App:
         self._metrics = metrics
         self._log = log
         self._requests = metrics.requests
+        methods: dict[str, list[str]] = {}
+        for endpoint in contract:
+            methods.setdefault(endpoint.path, []).append(endpoint.method)
         by_path = sorted(endpoints, key=lambda endpoint: specificity(endpoint.path))
         self._router = Router(
             [
-                Route(path, Resource(path, list(calls), guard, self._observe))
+                Route(path, Resource(path, calls, methods.get(path, ()), guard, self._observe))
                 for path, calls in groupby(by_path, key=lambda endpoint: endpoint.path)
             ],
             redirect_slashes=False,

@@ -176,13 +176,21 @@ class Resource:
     """All calls of one path, as an ASGI application."""
 
     def __init__(
-        self, path: str, endpoints: Iterable[Endpoint], guard: Guard, observe: Observe
+        self,
+        path: str,
+        endpoints: Iterable[Endpoint],
+        elsewhere: Iterable[str],
+        guard: Guard,
+        observe: Observe,
     ) -> None:
+        """``elsewhere``: methods of this path that another process answers."""
         self._path = path
         self._endpoints = {endpoint.method: endpoint for endpoint in endpoints}
         if "GET" in self._endpoints:
             self._endpoints["HEAD"] = self._endpoints["GET"]
-        self._allow = ", ".join(sorted(self._endpoints)).encode()
+        head = ["HEAD"] * ("GET" in elsewhere)
+        allow = sorted({*self._endpoints, *elsewhere, *head})
+        self._allow = ", ".join(allow).encode()
         self._decoders = {
             endpoint.method: msgspec.json.Decoder(endpoint.body)
             for endpoint in self._endpoints.values()

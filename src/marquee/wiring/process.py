@@ -198,10 +198,12 @@ class Marquee:
 
     def app(self) -> App | Cors:
         calls = [*operations.endpoints(self._health, self._metrics), *self._calls]
-        docs = Docs(contract())
+        whole = contract()
+        docs = Docs(whole)
         ready = {operations.LIVE: self._health.live, operations.READY: self._health.ready}
         app = App(
             calls + docs.pages,
+            whole,
             ready | self._prepared | docs.ready,
             self._guard,
             self._metrics,

@@ -1,0 +1,69 @@
+"""The gateway that ships, on a free port of loopback, before the processes of a ``System``."""
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+CONFIGURATION = Path(__file__).resolve().parents[2] / "deploy/gateway/nginx.conf"
+START_SECONDS = 10.0
+
+Upstreams = Mapping[str, Sequence[str]]
+"""By the names of the configuration: the URLs of a role's processes."""
+
+
+@contextmanager
+def gateway(folder: Path, upstreams: Upstreams) -> Iterator[str]:
+    """Its URL."""
+    program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
+    if program is None:
+        complain = pytest.fail if os.environ.get("CI") else pytest.skip
+        complain("NOT TESTED BEHIND ITS GATEWAY: nginx is missing (apt-get install nginx-light)")
+    port = free_port()
+    folder.mkdir()
+    shutil.copy(CONFIGURATION, folder)
+    (folder / "listen.conf").write_text(f"listen 127.0.0.1:{port};\n")
+    (folder / "upstreams.conf").write_text("".join(upstream(*each) for each in upstreams.items()))
+    settings = "daemon off;" + " user root;" * (os.geteuid() == 0)
+    with (folder / "log").open("wb") as log:
+        process = subprocess.Popen(
+            [program, "-p", folder, "-c", folder / "nginx.conf", "-g", settings],
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        await_port(port, process, folder / "log")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+def upstream(name: str, urls: Sequence[str]) -> str:
+    servers = "".join(f"server {url.removeprefix('http://')} max_fails=0;\n" for url in urls)
+    return f"upstream {name} {{\n{servers}keepalive 16;\n}}\n"
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port: int = taken.getsockname()[1]
+        return port
+
+
+def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
+    end = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), 1).close()
+        except OSError:
+            if process.poll() is not None or time.monotonic() > end:
+                raise RuntimeError(f"The gateway does not start:\n{log.read_text()}") from None
+            time.sleep(0.02)
+        else:
+            return
