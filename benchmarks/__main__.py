@@ -27,6 +27,8 @@ NAMES = (
     "aggregated",
     "followed",
     "postgres",
+    "cassandra_rate",
+    "outbox",
 )
 
 

@@ -193,8 +193,7 @@ class TestRatings:
         assert (await ratings.write("v", "m", 6)).version < future
 
     async def test_a_process_that_is_behind_writes_above_what_it_finds(self, keyspace, ratings):
-        async with keyspaces.connected(keyspaces.shared()) as other:
-            other._ahead -= 60 * MINUTE
+        async with keyspaces.connected(keyspaces.shared(), behind=60 * MINUTE) as other:
             behind = cassandra.CassandraRatings(other)
             first = await ratings.write("u", "m", 5)
             second = await behind.write("u", "m", 6)

@@ -17,10 +17,10 @@ EMPTIED = ("rating", "outbox", "erasure", "erased", "attendance")
 LET_GO = "UPDATE lease SET relay = '', until = 0, swept = ? WHERE shard = ? IF EXISTS"
 
 
-def new() -> str:
-    """The URL of a keyspace that is not made yet."""
-    server = engine.need("cassandra")["MARQUEE_RATINGS_URL"].rpartition("/")[0]
-    return f"{server}/test_{secrets.token_hex(8)}?replication=1"
+def new(beside: str = "") -> str:
+    """The URL of a keyspace that is not made yet, on a server of which another is known."""
+    beside = beside or engine.need("cassandra")["MARQUEE_RATINGS_URL"]
+    return f"{beside.rpartition('/')[0]}/test_{secrets.token_hex(8)}?replication=1"
 
 
 @cache
@@ -34,9 +34,21 @@ def shared() -> str:
     return url
 
 
+class Behind(cassandra.Cassandra):
+    """A keyspace whose time was taken wrongly, by so many microseconds."""
+
+    behind = 0
+
+    def now(self) -> int:
+        return super().now() - self.behind
+
+
 @asynccontextmanager
-async def connected(url: str, within: float = 30) -> AsyncIterator[cassandra.Cassandra]:
-    keyspace = cassandra.Cassandra(url)
+async def connected(
+    url: str, within: float = 30, *, behind: int = 0
+) -> AsyncIterator[cassandra.Cassandra]:
+    keyspace = Behind(url)
+    keyspace.behind = behind
     async with running(keyspace.run):
         await keyspace.there(within)
         yield keyspace
