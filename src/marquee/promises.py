@@ -159,11 +159,21 @@ class Promises:
             if ours(event.movie_id):
                 seen = applied.pop((event.movie_id, event.rater), NEVER)
                 await repairs.compare(event, seen)
-        for pair, seen in applied.items():
-            if repairs.settled(seen):  # of equal versions the removal wins
-                await repairs.compare(RatingChanged(*pair, seen.version, REMOVED), seen)
+        orphans = {pair: seen for pair, seen in applied.items() if repairs.settled(seen)}
+        for pair, seen in (await self._lasting(orphans)).items():  # of equal versions removals win
+            await repairs.compare(RatingChanged(*pair, seen.version, REMOVED), seen)
         await repairs.make()
         return repairs.movies
+
+    async def _lasting(self, orphans: dict[Pair, Applied]) -> dict[Pair, Applied]:
+        """Those of which the store has nothing either when all is done that was half done: in some
+        stores an event may be ahead of its rating, and a version is no age in an import."""
+        orphans = {pair: seen for pair, seen in orphans.items() if seen.value != REMOVED}
+        if orphans:
+            await self._drain()
+            async for event in self._sent_anew({movie_id for movie_id, _ in orphans}):
+                orphans.pop((event.movie_id, event.rater), None)
+        return orphans
 
     async def _sent_anew(
         self, movies: Collection[str] | None = None
