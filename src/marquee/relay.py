@@ -172,18 +172,23 @@ class Relay:
         relayed = 0
         for minute in range(shard.since // MINUTE, (now + AHEAD) // MINUTE + 1):
             async for page in self._outbox.intents(shard.number, minute, shard.since):
-                fresh = [intent for intent in page if intent not in shard.seen]
-                # What an erasure takes away, only the sweep can tell; each removal is sent, too.
-                ratings = [intent.rating for intent in fresh if intent.rating.movie_id]
-                await self._publish([self._outbox.event(rating) for rating in ratings])
-                shard.seen.update(intent for intent in page if intent.sent_at >= after)
-                shard.since = max(shard.since, min(page[-1].sent_at, after))
-                relayed += len(fresh)
+                if page:
+                    relayed += await self._relay(shard, page, after)
             shard.since = max(shard.since, min((minute + 1) * MINUTE, after))
             if shard.since < after and (relayed or not self._holds(shard)):
                 return relayed
         shard.seen = {intent for intent in shard.seen if intent.sent_at >= after}
         return relayed
+
+    async def _relay(self, shard: Shard, page: Sequence[Intent], after: int) -> int:
+        """What of a page is new; remembered is what is sent after ``after``, and read again."""
+        fresh = [intent for intent in page if intent not in shard.seen]
+        # What an erasure takes away, only the sweep can tell; each removal is sent, too.
+        ratings = [intent.rating for intent in fresh if intent.rating.movie_id]
+        await self._publish([self._outbox.event(rating) for rating in ratings])
+        shard.seen.update(intent for intent in page if intent.sent_at >= after)
+        shard.since = max(shard.since, min(page[-1].sent_at, after))
+        return len(fresh)
 
     async def _follow(self, shard: Shard) -> None:
         wait = POLL_SECONDS
@@ -197,7 +202,7 @@ class Relay:
 
     async def sweep(self, shard: Shard) -> bool:
         """Sweep the next bucket in which there is something; whether any was due."""
-        due = (await self._outbox.now() - SWEEP_AFTER) // MINUTE - 1
+        due = self._due(await self._outbox.now())
         minute, rows = shard.swept, 0
         while minute < due and not rows and self._holds(shard):
             minute += 1
@@ -209,6 +214,10 @@ class Relay:
         else:
             self._drop(shard)
         return True
+
+    def _due(self, now: int) -> int:
+        """The last bucket that closed long enough ago."""
+        return (now - SWEEP_AFTER) // MINUTE - 1
 
     async def _sweep(self, number: int, minute: int, *, hurry: bool) -> int:
         """Settle a bucket and relay what the store holds; how many intents were in it."""
