@@ -27,6 +27,7 @@ from marquee.ports import (
     Topic,
     TotalsStore,
 )
+from tests.simulator import outbox as two_step
 from tests.simulator import stores as memory
 from tests.support import cassandra as keyspaces
 from tests.support import logs
@@ -229,6 +230,29 @@ class Cassandra(Memory):
             yield backend
 
 
+class TwoStepMemory(Memory):
+    """Ratings and outbox as Cassandra keeps them, in memory."""
+
+    suites: ClassVar = {"outbox", "rating_store"}
+
+    outbox: Outbox
+
+    @classmethod
+    @asynccontextmanager
+    async def open(cls, folder: Path, prior: Prior | None = None) -> AsyncIterator[Self]:
+        since = itertools.count()
+
+        def now() -> int:
+            return time.time_ns() // 1000 + next(since)  # never twice the same
+
+        async with super().open(folder, prior) as backend:
+            disk = two_step.IntentDisk(now=now)
+            backend.ratings = two_step.TwoStepRatings(disk, now)
+            backend.outbox = two_step.MemoryOutbox(disk)
+            backend.events = RelayedLog(backend.log, backend.movies, backend.outbox)
+            yield backend
+
+
 class RelayedLog(memory.MemoryLog):
     """A log to which each poll first brings what is new in an outbox, in the order of sending."""
 
@@ -253,7 +277,7 @@ class RelayedLog(memory.MemoryLog):
         return await super().poll(limit)
 
 
-BACKENDS = [Sqlite, Memory, Postgres, TwoShards, Cassandra, Kafka, RabbitMQ]
+BACKENDS = [Sqlite, Memory, TwoStepMemory, Postgres, TwoShards, Cassandra, Kafka, RabbitMQ]
 
 
 def proving(suite: str) -> list[type[Backend]]:

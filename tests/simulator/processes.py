@@ -1,18 +1,21 @@
 """The processes of a simulation: the real stages, what they stand on, and how they die."""
 
 import types
-from collections.abc import Callable, Coroutine, Generator
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Any, TypeGuard
 
 from marquee.aggregation import Aggregator
-from marquee.model import RatingChanged
+from marquee.errors import StoreAway
+from marquee.model import Applied, Rating, RatingChanged
 from marquee.ports import Batch
 from marquee.promises import Promises
 from marquee.ratings import Ratings
+from marquee.relay import Relay, arrive
 from marquee.toprated import Refresher, TopRated
 from tests.simulator.ledger import Operation
+from tests.simulator.outbox import MemoryOutbox, MemoryTopic, TwoStepRatings
 from tests.simulator.stores import (
     MemoryCache,
     MemoryCharts,
@@ -61,6 +64,35 @@ def is_sound(record: object) -> TypeGuard[RatingChanged]:
     return isinstance(record, RatingChanged) and not record.rater.startswith(POISON)
 
 
+class UnrulyRatings(TwoStepRatings):
+    """What goes out at once may come to be in either order."""
+
+    random: Random
+
+    async def _intend_and_look(self, rating: Rating) -> tuple[int, Applied | None]:
+        if self.random.random() < 0.5:
+            return await super()._intend_and_look(rating)
+        stands = await self._stands(rating)
+        await self._intend([rating])
+        return stands
+
+
+class UnrulyTopic(MemoryTopic):
+    """May be away, and may keep some of the events before the others."""
+
+    random: Random
+    is_away: Callable[[], bool]
+
+    async def publish(self, events: Sequence[RatingChanged]) -> None:
+        if self.is_away():
+            raise StoreAway("the log is away")
+        if self.random.random() < 0.2:
+            cut = self.random.randint(0, len(events))
+            await super().publish(events[:cut])
+            events = events[cut:]
+        await super().publish(events)
+
+
 @dataclass(frozen=True)
 class Parts:
     """What is simulated; a test breaks one part on purpose to see the simulator find it."""
@@ -71,6 +103,11 @@ class Parts:
     reader: type[TopRated] = TopRated
     promises: type[Promises] = Promises
     rating_store: type[MemoryRatings] = MemoryRatings
+    two_step_store: type[UnrulyRatings] = UnrulyRatings
+    outbox: type[MemoryOutbox] = MemoryOutbox
+    topic: type[UnrulyTopic] = UnrulyTopic
+    relay: type[Relay] = Relay
+    arrive: Callable[..., Awaitable[None]] = arrive
     log: type[UnrulyLog] = UnrulyLog
     totals: type[MemoryTotals] = MemoryTotals
     charts: type[MemoryCharts] = MemoryCharts
@@ -97,7 +134,7 @@ class Process:
 
 
 class Task:
-    __slots__ = ("at", "coroutine", "label", "operation", "process")
+    __slots__ = ("at", "coroutine", "label", "operation", "process", "result")
 
     def __init__(
         self,
@@ -111,6 +148,7 @@ class Task:
         self.coroutine = coroutine
         self.operation = operation
         self.at = "the start"
+        self.result: Any = None
 
 
 def kill(task: Task) -> None:

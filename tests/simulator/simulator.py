@@ -59,6 +59,12 @@ def quiet() -> Iterator[None]:
 class Simulator:
     """``loud``: print the schedule. ``steps`` and ``events`` tell afterwards how long it was."""
 
+    skews: Sequence[int] = (0, 0, HOUR, -HOUR)
+    """How far the clock of a process that takes ratings may be off."""
+
+    eventful = 0.12
+    """The part of the steps in which something happens that is no stage's."""
+
     def __init__(self, seed: int, parts: Parts = WHOLE, *, loud: bool = False) -> None:
         self.random = random = Random(seed)
         self.dice = random.random
@@ -71,7 +77,7 @@ class Simulator:
         movies = random.choice((1, 1, 2, 3, 14))
         self.catalogue_of = {f"m{n}": self._movie(f"m{n}") for n in range(movies)}
         self.movie_ids = list(self.catalogue_of)
-        self.rating_disk = RatingDisk()
+        self.rating_disk = self._rating_disk()
         self.movie_disk = MovieDisk(prior=random.choice((PLAIN, Prior(), Prior(3, 725))))
         self.movie_disk.movies.update(self.catalogue_of)
         self.log_disk = LogDisk(slots=random.choice((1, 1, 3)))
@@ -102,14 +108,21 @@ class Simulator:
 
     # ---- the processes -------------------------------------------------------------------------
 
+    def now(self) -> int:
+        """The true time, in microseconds."""
+        return START + 1000 * self.steps
+
+    def _rating_disk(self) -> RatingDisk:
+        return RatingDisk()
+
     def _movie_now(self) -> int:
-        return max(START + 1000 * self.steps + self.movie_skew, self.movie_clock_floor)
+        return max(self.now() + self.movie_skew, self.movie_clock_floor)
 
     def _ratings(self, process: Process) -> Ratings:
-        process.skew = self.random.choice((0, 0, HOUR, -HOUR))
+        process.skew = self.random.choice(self.skews)
 
         def now() -> int:
-            return START + 1000 * self.steps + process.skew
+            return self.now() + process.skew
 
         catalogue = MemoryCatalogue(self.movie_disk, point)
         return self.parts.ratings(self._rating_store(now), catalogue, self.notices, known=2)
@@ -126,7 +139,7 @@ class Simulator:
     def _promises(self, process: Process) -> Promises:
         totals = self.parts.totals(self.movie_disk, self._movie_now, point)
         drain = self._aggregator(process).drain
-        return self.parts.promises(self._rating_store(self._movie_now), totals, drain)
+        return self.parts.promises(self._rating_store(self.now), totals, drain)
 
     def _charts(self) -> MemoryCharts:
         return self.parts.charts(self.movie_disk, self._movie_now, point)
@@ -161,7 +174,7 @@ class Simulator:
             self.go_on(self._pick(self.running))
         elif turn < 0.76:
             self.relay()
-        elif turn < 0.88:
+        elif turn < 1 - self.eventful:
             self.work(self._pick(self.workers))
         else:
             self.events += 1
@@ -190,20 +203,26 @@ class Simulator:
     def work(self, process: Process) -> None:
         """A worker's next step; now and then beside one that it has not ended yet."""
         if not process.tasks or (len(process.tasks) == 1 and self.dice() < 0.2):
-            self.start(process, "step", process.stage.step())
+            self.start(process, *self._step_of(process))
+
+    def _step_of(self, process: Process) -> tuple[str, Coroutine[Any, Any, Any]]:
+        return "step", process.stage.step()
 
     def go_on(self, task: Task) -> None:
         turn = self.dice()
         if turn < 0.92:
             self.resume(task)
         elif turn < 0.96:
-            self.resume(task, StoreAway("a store is away"))
+            self.resume(task, self._failure())
         elif turn < 0.975:
             self.freeze(task)
         elif turn < 0.99:
             self.crash(task.process)
         elif task.operation is None:
             self.resume(task, CancelledError())
+
+    def _failure(self) -> StoreAway:
+        return StoreAway("a store is away")
 
     def resume(self, task: Task, error: BaseException | None = None) -> None:
         if self.loud:
@@ -231,16 +250,21 @@ class Simulator:
     def end(self, task: Task, result: Any, *, failed: bool = False, refused: bool = False) -> None:
         self.running.remove(task)
         task.process.tasks.remove(task)
+        task.result = result
         operation = task.operation
         if operation is None:
             self._check_order(task.process)
             return
-        operation.ended = self.steps
+        operation.ended = self._ended(operation) if failed else self.steps
         operation.refused = refused
         operation.acknowledged = not failed and not refused
         if isinstance(result, Rating):
             self._check_answer(operation, result)
             operation.changes = {result.movie_id: Applied(result.version, result.value)}
+
+    def _ended(self, operation: Operation) -> int:
+        """From which step on nothing comes any more of an operation that failed."""
+        return self.steps
 
     # ---- faults --------------------------------------------------------------------------------
 
@@ -268,7 +292,7 @@ class Simulator:
         for task in process.tasks:
             kill(task)
             if task.operation:
-                task.operation.ended = self.steps
+                task.operation.ended = self._ended(task.operation)
             (self.frozen if task in self.frozen else self.running).remove(task)
         process.tasks.clear()
         process.restart()
@@ -276,7 +300,7 @@ class Simulator:
     def jump(self) -> None:
         self.movie_skew = self.random.choice((0, HOUR, -HOUR))
         process = self._pick(self.ratings)
-        process.skew = self.random.choice((0, HOUR, -HOUR))
+        process.skew = self.random.choice(self.skews)
         self.say(f"clocks jump: {process.name} {process.skew}, movies {self.movie_skew}")
 
     def back_up(self) -> None:
@@ -332,6 +356,10 @@ class Simulator:
         self.say("relayed:", event)
         self.log_disk.publish(event)
 
+    def relay_all(self) -> None:
+        while self.rating_disk.outbox:
+            self.relay()
+
     # ---- what people do ------------------------------------------------------------------------
 
     def happen(self) -> None:
@@ -371,7 +399,7 @@ class Simulator:
         changes = {rating.movie_id: Applied(rating.version, rating.value) for rating in ratings}
         operation = Operation(user_id, changes, self.steps, is_import=True)
         self.ledger.begin(operation)
-        call = self._rating_store(self._movie_now).merge(ratings)
+        call = self._rating_store(self.now).merge(ratings)
         self.start(process, f"{user_id} imports {ratings}", call, operation)
 
     def _movie(self, movie_id: str) -> Movie:
@@ -415,24 +443,22 @@ class Simulator:
         while self.running:
             self.steps += 1
             self.resume(self._pick(self.running))
-        while self.rating_disk.outbox:
-            self.relay()
+        self.relay_all()
         survivor = self._pick(self.aggregators)
         survivor.stage._events.calm = True
-        for _ in range(200):
+        for _ in range(200 + self._behind()):
             if not self._behind():
                 break
-            self._to_the_end(survivor)
+            self._to_the_end(survivor, survivor.stage.step())
         else:
             raise Broken(f"{survivor.name} never drains the log")
-        self._to_the_end(self._pick(self.refreshers))
-        for reader in self.readers:
-            self._to_the_end(reader)
+        for process in (self._pick(self.refreshers), *self.readers):
+            self._to_the_end(process, process.stage.step())
 
     def check(self) -> None:
-        self.ledger.check(self.movie_ids, self.rating_disk.ratings)
+        self.ledger.check(self.movie_ids, self.rating_disk.standing())
         checks.folded(self.movie_disk)
-        rater = self._rating_store(self._movie_now).rater
+        rater = self._rating_store(self.now).rater
         checks.all_counted(self.rating_disk, self.movie_disk, rater)
         checks.all_buried(self.movie_disk, self.dead)
         checks.no_user_is_named(self.log_disk, self.movie_disk)
@@ -445,11 +471,12 @@ class Simulator:
             for partition, records in enumerate(self.log_disk.partitions)
         )
 
-    def _to_the_end(self, process: Process) -> None:
-        task = self.start(process, "step", process.stage.step())
+    def _to_the_end(self, process: Process, coroutine: Coroutine[Any, Any, Any]) -> Any:
+        task = self.start(process, "the last step", coroutine)
         while task in self.running:
             self.steps += 1
             self.resume(task)
+        return task.result
 
     def _check_order(self, process: Process) -> None:
         """The ten never goes back, neither in the cache nor in a reader."""

@@ -96,11 +96,15 @@ class RatingDisk:
         self.sent += 1
         self.outbox[self.sent] = event
 
+    def standing(self) -> dict[str, dict[str, Applied]]:
+        """What stands, by user, then movie, removals included."""
+        return self.ratings
+
     def current(self) -> dict[tuple[str, str], Applied]:
         """What stands, by user and movie."""
         return {
             (user_id, movie_id): rating
-            for user_id, rated in self.ratings.items()
+            for user_id, rated in self.standing().items()
             for movie_id, rating in rated.items()
             if rating.value != REMOVED
         }

@@ -15,14 +15,24 @@ from marquee.adapters.memory import MemoryNotices
 from marquee.aggregation import Aggregator
 from marquee.model import REMOVED, Applied, Totals
 from marquee.promises import Promises
-from tests.simulator import checks
+from tests.simulator import checks, distributed_mutants, mutants
+from tests.simulator.distributed import Distributed
 from tests.simulator.ledger import Broken
-from tests.simulator.mutants import MUTANTS
 from tests.simulator.processes import WHOLE, Parts
 from tests.simulator.simulator import START, Simulator, quiet
 from tests.simulator.stores import MemoryLog, MemoryRatings, MemoryTotals, MovieDisk
 
 SEEDS = int(os.environ.get("MARQUEE_SIMULATOR_SEEDS", "3000"))
+
+KINDS = [Simulator, Distributed]
+MUTANTS = [
+    *((Simulator, name, parts) for name, parts in mutants.MUTANTS.items()),
+    *(
+        (Distributed, name, parts)
+        for name, parts in distributed_mutants.MUTANTS.items()
+        if name not in distributed_mutants.RARE
+    ),
+]
 
 REGRESSIONS = {
     # A movie is taken out while the catalogue's answer for a rating is on its way.
@@ -33,25 +43,30 @@ REGRESSIONS = {
 """By the mutant that still has the fault: schedules that failed once, and must hold now."""
 
 
-def simulate(seed: int, parts: Parts = WHOLE) -> Simulator:
-    simulator = Simulator(seed, parts)
+def simulate(seed: int, parts: Parts = WHOLE, kind: type[Simulator] = Simulator) -> Simulator:
+    simulator = kind(seed, parts)
     with quiet():
         simulator.run()
     return simulator
 
 
-def must_hold(seed: int) -> Simulator:
+def must_hold(seed: int, kind: type[Simulator] = Simulator) -> Simulator:
     try:
-        return simulate(seed)
+        return simulate(seed, kind=kind)
     except Broken as broken:
         again = f"python -m tests.simulator {seed} -v"
+        if kind is Distributed:
+            again += " --distributed"
         pytest.fail(f"{broken}\n\nSee the schedule again: {again}", pytrace=False)
 
 
-def test_every_promise_holds_in_every_schedule() -> None:
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_promise_holds_in_every_schedule(kind: type[Simulator]) -> None:
     base = random.SystemRandom().randrange(2**40)
     began = time.process_time()
-    done = [must_hold(seed) for seed in (*range(SEEDS // 3), *range(base, base + SEEDS * 2 // 3))]
+    number = SEEDS if kind is Simulator else SEEDS // 2
+    seeds = (*range(number // 3), *range(base, base + number * 2 // 3))
+    done = [must_hold(seed, kind) for seed in seeds]
     a_second = len(done) / (time.process_time() - began)
     events = sum(simulator.events for simulator in done) / len(done)
     print(f"seeds from {base}: {a_second:.0f} schedules a second, of {events:.0f} events each")
@@ -63,25 +78,28 @@ def test_what_once_failed(mutant: str) -> None:
     seed = REGRESSIONS[mutant]
     must_hold(seed)
     with pytest.raises(Broken):
-        simulate(seed, MUTANTS[mutant])
+        simulate(seed, mutants.MUTANTS[mutant])
 
 
-@pytest.mark.parametrize("mutant", MUTANTS)
-def test_what_is_broken_on_purpose_is_found(mutant: str) -> None:
+@pytest.mark.parametrize(("kind", "mutant", "parts"), MUTANTS)
+def test_what_is_broken_on_purpose_is_found(
+    kind: type[Simulator], mutant: str, parts: Parts
+) -> None:
     for seed in range(2000):
         try:
-            simulate(seed, MUTANTS[mutant])
+            simulate(seed, parts, kind)
         except Broken as found:
-            must_hold(seed)  # so it was the mutant
+            must_hold(seed, kind)  # so it was the mutant
             print(f"{mutant} by seed {seed}: {found}"[:200])
             return
     pytest.fail(f"2000 schedules, and {mutant} was not found")
 
 
-def test_a_seed_replays_in_another_process() -> None:
+@pytest.mark.parametrize("options", [[], ["--distributed"]])
+def test_a_seed_replays_in_another_process(options: list[str]) -> None:
     def schedule(hash_seed: str) -> str:
         return subprocess.run(
-            [sys.executable, "-m", "tests.simulator", "5", "-v"],
+            [sys.executable, "-m", "tests.simulator", "5", "-v", *options],
             env={**os.environ, "PYTHONHASHSEED": hash_seed},
             cwd=Path(__file__).parents[2],
             capture_output=True,
