@@ -8,6 +8,7 @@ import pytest
 from hypothesis import settings
 
 from tests import data
+from tests.chaos import costs
 from tests.support import cassandra, engine, postgres
 
 # A busy machine is no failure; pytest-timeout stops what really hangs.
@@ -26,6 +27,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(data.LOUDLY, red=True, bold=True)
     for reason in engine.complaints(terminalreporter.getreports("skipped")):
         terminalreporter.write_line(reason, red=True, bold=True)
+    if lines := costs.kept(terminalreporter.getreports("passed")):
+        terminalreporter.section("what each fault cost")
+        terminalreporter.write_line(costs.table(lines))
 
 
 def pytest_sessionfinish() -> None:

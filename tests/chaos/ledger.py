@@ -10,10 +10,10 @@ import json
 import os
 import threading
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from random import Random, SystemRandom
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -48,15 +48,15 @@ class Operation(NamedTuple):
         return "POST", path, json.dumps({"rate": self.rate})
 
 
-def operations(dice: Random) -> Iterator[Operation]:
+def operations(dice: Random, movies: Sequence[str] = MOVIES) -> Iterator[Operation]:
     while True:
         chance = dice.random()
         if chance < 0.01:
             yield Operation(None, None)
         elif chance < 0.15:
-            yield Operation(dice.choice(MOVIES), None)
+            yield Operation(dice.choice(movies), None)
         else:
-            yield Operation(dice.choice(MOVIES), dice.randint(1, 20) / 2)
+            yield Operation(dice.choice(movies), dice.randint(1, 20) / 2)
 
 
 class Ledger:
@@ -67,11 +67,13 @@ class Ledger:
     which it is. Each user's operations come one after another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, users: Sequence[str] = USERS, movies: Sequence[str] = MOVIES) -> None:
+        self.movies = tuple(movies)
         self._may: dict[str, dict[str, list[float | None]]] = {
-            user: {movie: [None] for movie in MOVIES} for user in USERS
+            user: {movie: [None] for movie in movies} for user in users
         }
         self._told: dict[tuple[str, str], str] = {}
+        self.doubted: set[tuple[str, str]] = set()
         self.acknowledged = 0
 
     def send(self, user: str, operation: Operation) -> None:
@@ -83,32 +85,50 @@ class Ledger:
             self._may[user][movie] = [operation.rate]
             if rated_at:
                 self._newer(user, movie, rated_at)
+        if operation.movie_id is not None:  # an erasure meets only what is there
+            self.doubted.discard((user, operation.movie_id))
         self.acknowledged += 1
+
+    def doubt(self, user: str, operation: Operation) -> None:
+        """It may have been cut in half: counted, and not there, until it is swept or done again."""
+        self.doubted.update((user, movie) for movie in self._meant(operation))
 
     def settle(self, server: Server) -> None:
         """Read back what every user has: it may be so. The totals follow from it."""
-        for user in USERS:
-            with server.client(user) as client:
-                result = client.get("/users/me/ratings", params={"limit": 250}).json()["result"]
-            found = {rating["movieId"]: rating for rating in result}
-            for movie, may in self._may[user].items():
-                rate = found[movie]["rate"] if movie in found else None
-                assert rate in may, f"{user} has {rate} for {movie}, and was told {may}"
-                if rate is not None and self._told.get((user, movie)) != found[movie]["ratedAt"]:
-                    assert len(may) > 1, f"{user} was told of another time for {movie}"
-                    self._newer(user, movie, found[movie]["ratedAt"])
-                self._may[user][movie] = [rate]
+        self.read_back(server)
         self.count(server)
+
+    def read_back(self, server: Server) -> None:
+        with server.client() as client:
+            for user, may in self._may.items():
+                answer = client.get(
+                    "/users/me/ratings",
+                    params={"limit": 250},
+                    headers=server.authorization(user),
+                )
+                found = {rating["movieId"]: rating for rating in answer.json()["result"]}
+                for movie in may:
+                    self._find(user, movie, found.get(movie, {}))
+
+    def _find(self, user: str, movie: str, rating: dict[str, Any]) -> None:
+        may = self._may[user][movie]
+        rate, rated_at = rating.get("rate"), rating.get("ratedAt", "")
+        assert rate in may, f"{user} has {rate} for {movie}, and was told {may}"
+        if rate is not None and self._told.get((user, movie)) != rated_at:
+            assert len(may) > 1, f"{user} was told of another time for {movie}"
+            self._newer(user, movie, rated_at)
+        self._may[user][movie] = [rate]
 
     def count(self, server: Server, within: float = 10) -> None:
         """Have the server's totals become those of the ledger, in which nothing may be open."""
-        expected = {movie: self.counts(movie) for movie in MOVIES}
+        expected = {movie: self.counts(movie) for movie in self.movies}
         with server.client() as client:
-            eventually(
-                lambda: {movie: totals(client, movie) for movie in MOVIES},
-                lambda found: found == expected,
-                within,
-            )
+
+            def wrong() -> dict[str, tuple[dict[float, int], dict[float, int]]]:
+                found = {movie: (totals(client, movie), expected[movie]) for movie in expected}
+                return {movie: both for movie, both in found.items() if both[0] != both[1]}
+
+            eventually(wrong, lambda found: not found, within)
 
     def counts(self, movie: str) -> dict[float, int]:
         """How often each rate of a movie is there."""
@@ -125,7 +145,7 @@ class Ledger:
         self._told[user, movie] = rated_at
 
     def _meant(self, operation: Operation) -> tuple[str, ...]:
-        return MOVIES if operation.movie_id is None else (operation.movie_id,)
+        return self.movies if operation.movie_id is None else (operation.movie_id,)
 
 
 def totals(client: httpx.Client, movie: str) -> dict[float, int]:
@@ -137,10 +157,10 @@ def totals(client: httpx.Client, movie: str) -> dict[float, int]:
     return counts
 
 
-def stock(server: Server) -> None:
+def stock(server: Server, movies: Sequence[str] = MOVIES) -> None:
     """Put the ledger's movies into the catalogue."""
     with server.client("editor", "movies:write") as client:
-        for movie in MOVIES:
+        for movie in movies:
             assert client.put(f"/movies/{movie}", json={"title": movie}).is_success
 
 

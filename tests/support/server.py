@@ -31,7 +31,9 @@ def environment(**settings: object) -> dict[str, str]:
     return kept | {f"MARQUEE_{name.upper()}": str(value) for name, value in settings.items()}
 
 
-def marquee(*arguments: str, **settings: object) -> subprocess.CompletedProcess[str]:
+def marquee(
+    *arguments: str, within: float = START_SECONDS, **settings: object
+) -> subprocess.CompletedProcess[str]:
     """A command, run to its end. ``marquee("verify", data=folder)``."""
     return subprocess.run(
         [COMMAND, *arguments],
@@ -39,7 +41,7 @@ def marquee(*arguments: str, **settings: object) -> subprocess.CompletedProcess[
         env=environment(**settings),
         capture_output=True,
         text=True,
-        timeout=START_SECONDS,
+        timeout=within,
     )
 
 
@@ -129,6 +131,9 @@ class Server(Served):
         if self._process is not None:
             self._process.kill()
             self._process.wait()
+
+    def signal(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
 
     @property
     def process(self) -> subprocess.Popen[bytes]:

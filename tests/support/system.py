@@ -88,10 +88,16 @@ class System:
 
 @contextmanager
 def system(
-    folder: Path, each: Mapping[str, int] | None = None, **settings: object
+    folder: Path,
+    each: Mapping[str, int] | None = None,
+    *,
+    events: str = "kafka",
+    servers: dict[str, str] | None = None,
+    **settings: object,
 ) -> Iterator[System]:
-    """From start to stop; killed where the test itself went wrong."""
-    with stores() as urls:
+    """From start to stop; killed where the test itself went wrong. ``events`` and ``servers``: as
+    for ``stores``."""
+    with stores(events=events, servers=servers) as urls:
         found = System(folder, each, **urls | settings)
         try:
             found.start()
