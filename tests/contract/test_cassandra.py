@@ -9,7 +9,7 @@ from contextlib import contextmanager
 import pytest
 
 from marquee.adapters import cassandra
-from marquee.adapters.cassandra import driver
+from marquee.adapters.cassandra import cluster, driver
 from marquee.adapters.cassandra.address import parse
 from marquee.errors import StoreAway, Unusable
 from marquee.model import REMOVED, Rating
@@ -129,6 +129,23 @@ class TestReaching:
 
     async def test_its_time_is_the_servers(self, keyspace):
         assert abs(keyspace.now() - time.time_ns() // 1000) < 1_000_000
+
+    async def test_begins_anew_where_nothing_is_heard(self, keyspace, ratings, monkeypatch):
+        before = await ratings.write("u", "m", 5)
+        with monkeypatch.context() as patch:
+            patch.setattr(cluster, "LOST_SECONDS", 0)
+
+            async def away():
+                try:
+                    await keyspace.probe()
+                except StoreAway:
+                    return True
+                return False
+
+            await eventually(away)
+        await keyspace.there(within=10)
+        assert await ratings.read("u", "m") == before
+        assert (await ratings.write("u", "m", 6)).version > before.version
 
     async def test_notes_are_kept(self, keyspace):
         name = secrets.token_hex(4)

@@ -120,4 +120,6 @@ async def test_one_that_nobody_runs_is_away():
         await anext(ratings.scan())
     with pytest.raises(StoreAway):
         ratings.rater("u")
+    with pytest.raises(StoreAway):
+        keyspace.now()
     await keyspace.close()

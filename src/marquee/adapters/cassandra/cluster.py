@@ -32,9 +32,13 @@ LOST_SECONDS = 15
 UNSWEPT_MINUTES = 7 * 24 * 60 // 2
 """Half the time for which the outbox keeps an intent."""
 
+LOG_EVERY = 5.0
+"""Seconds between two lines on what the driver says: in an outage everybody comes to notice it."""
+
 LOOK_EVERY = 30.0
 """Seconds between two looks at how far the outbox is swept."""
 
+CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 PAGE = 1000
 LEAST_TOKEN, LARGEST_TOKEN = -(2**63), 2**63 - 1
 
@@ -51,6 +55,12 @@ Row = tuple[Any, ...]
 Answer = tuple["asyncio.Future[Reply]", "Reply | None", BaseException | None]
 
 log = logging.getLogger(__name__)
+
+
+def ticks() -> int:
+    """Microseconds of a clock that nobody sets, and that goes on while a machine sleeps: it must
+    not send intents into minutes that were swept meanwhile."""
+    return time.clock_gettime_ns(CLOCK) // 1000
 
 
 class Reply(NamedTuple):
@@ -98,14 +108,15 @@ class Cassandra:
         while not self._closed:
             try:
                 await asyncio.to_thread(self._connect)
-                await self._agree()
                 await self._measure()
+                await self._agree()
                 self._there.set()
                 log.info("connected to %s", self.address)
                 await self._stay()
             except StoreAway as away:
+                if str(away) != self._why_away:
+                    log.warning("%s: %s", self.address, away)
                 self._why_away = str(away)
-                log.warning("%s: %s", self.address, away)
             finally:
                 self._there.clear()
                 await asyncio.to_thread(self._disconnect)
@@ -169,8 +180,11 @@ class Cassandra:
     # ---- what it knows
 
     def now(self) -> int:
-        """The store's time: measured every second, in between carried by the monotonic clock."""
-        return time.monotonic_ns() // 1000 + self._ahead
+        """The store's time: measured every second, in between carried by the monotonic clock.
+        Raises ``StoreAway`` before it was."""
+        if self._agreements is None:
+            raise StoreAway(self._why_away)
+        return ticks() + self._ahead
 
     @property
     def agreements(self) -> Agreements:
@@ -255,7 +269,7 @@ class Cassandra:
 
     def _away(self, error: BaseException) -> StoreAway:
         """What can't be done now, in our terms; the driver's own words go to the log alone."""
-        if time.monotonic() > self._logged_at + 1:  # in an outage everybody comes to notice it
+        if time.monotonic() > self._logged_at + LOG_EVERY:
             self._logged_at = time.monotonic()
             log.warning("Cassandra: %s: %s", type(error).__name__, error)
         return StoreAway(AWAY)
@@ -281,6 +295,7 @@ class Cassandra:
                 await self._measure()
                 heard = time.monotonic()
             await asyncio.sleep(1)
+        log.warning("%s: nothing was heard for a while", self.address)
 
     async def _look(self) -> None:
         unswept = self.now() // 60_000_000 - min(await self.swept())
@@ -289,11 +304,11 @@ class Cassandra:
             log.error(UNSWEPT)
 
     async def _measure(self) -> None:
-        asked = time.monotonic_ns()
+        asked = ticks()
         ((now,),) = await self.execute(TIME)
-        answered = time.monotonic_ns()
-        if answered - asked < 1e9 or not self._there.is_set():  # else it tells too little
-            self._ahead = now * 1000 - (asked + answered) // 2000
+        answered = ticks()
+        if answered - asked < 1_000_000 or not self._there.is_set():  # else it tells too little
+            self._ahead = now * 1000 - (asked + answered) // 2
 
     # ---- in the driver's thread
 
