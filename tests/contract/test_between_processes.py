@@ -52,7 +52,8 @@ class OnRedis:
         url = engine.need(cls.part)["MARQUEE_CACHE_URL"]
         backend = cls()
         backend.now = 1_700_000_000 * SECOND
-        redis = Redis(f"{url}?prefix=test-{secrets.token_hex(8)}", lambda: backend.now // 1000)
+        url += f"?prefix=test-{secrets.token_hex(8)}"
+        redis = Redis(url, lambda: backend.now // 1000, patience=10)
         backend.cache = RedisCache(redis)
         backend.notices = RedisNotices(redis)
         backend.limiter = RedisRateLimiter(redis)

@@ -24,7 +24,7 @@ def url(request):
 
 @pytest.fixture
 async def redis(url):
-    redis = Redis(url)
+    redis = Redis(url, patience=10)
     yield redis
     await redis.close()
 
@@ -32,7 +32,7 @@ async def redis(url):
 @asynccontextmanager
 async def process(url):
     """Notices as another process has them, and a listener who hears those of others by now."""
-    redis = Redis(url)
+    redis = Redis(url, patience=10)
     notices = RedisNotices(redis)
     heard = Heard()
     notices.listen("changed", heard)
@@ -60,7 +60,7 @@ class TestNotices:
 
     async def test_who_tells_more_than_can_be_sent_is_heard_all_the_same(self, url):
         async with process(url) as (_, heard):
-            redis = Redis(url)
+            redis = Redis(url, patience=10)
             notices = RedisNotices(redis)
             for number in range(100_000):
                 notices.tell("changed", str(number))
@@ -137,8 +137,8 @@ class TestTime:
         await eventually(due)
 
     async def test_a_primary_with_another_clock_shuts_nobody_out(self, url):
-        ahead = Redis(url, lambda: 2_000_000_000_000_000)
-        behind = Redis(url, lambda: 1_700_000_000_000_000)
+        ahead = Redis(url, lambda: 2_000_000_000_000_000, 10)
+        behind = Redis(url, lambda: 1_700_000_000_000_000, 10)
         for _ in range(20):
             await RedisRateLimiter(ahead).take("u", QUOTA)
         assert (await RedisRateLimiter(behind).take("u", QUOTA)).wait <= 1

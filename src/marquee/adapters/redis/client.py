@@ -8,10 +8,10 @@ takes a part of the keys and no time, and a new client where the old one has los
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from importlib import resources
-from typing import Any
+from typing import Any, TypeVar
 
 import redis.asyncio as driver
 from redis.asyncio.cluster import ClusterNode, RedisCluster
@@ -24,14 +24,11 @@ from ...errors import StoreAway
 from .address import Address, Node, parse
 from .breaker import Breaker
 
-ANSWER_SECONDS = 0.2
-"""A node answers, or takes a connection, within so long."""
-
 CALL_SECONDS = 0.5
-"""A call ends within so long: the driver tries a second node, or a second connection."""
+"""Nobody waits longer for a call."""
 
-SEARCH_SECONDS = 3.0
-"""So long may a search for a Cluster's nodes take; calls wait for it no longer than they do."""
+TRIES = 2
+"""In a call the driver asks again, on another connection, and perhaps of another node."""
 
 LOST_SECONDS = 5.0
 """A client that had no answer of a node for so long is replaced: its successor asks those of the
@@ -43,6 +40,7 @@ ROOM = 50
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
 Client = driver.Redis | RedisCluster
 Ask = Callable[[Client], Awaitable[Any]]
 Clock = Callable[[], int]
@@ -57,45 +55,23 @@ class Script:
         self.sha = hashlib.sha1(self.text.encode(), usedforsecurity=False).hexdigest()
 
 
-class Cluster(RedisCluster):
-    """The driver's client, but that a search for its nodes, once begun, goes on to its end.
-
-    Else the first caller who gives up would cut it off for all, and close their connections.
-    """
-
-    _search: asyncio.Task[RedisCluster] | None = None
-
-    async def initialize(self, *args: Any, **kwargs: Any) -> "Cluster":
-        if self._search is None:
-            self._search = asyncio.create_task(self._find(*args, **kwargs))
-            self._search.add_done_callback(self._found)
-        await asyncio.shield(self._search)
-        return self
-
-    async def _find(self, *args: Any, **kwargs: Any) -> RedisCluster:
-        async with asyncio.timeout(SEARCH_SECONDS):
-            return await super().initialize(*args, **kwargs)
-
-    def _found(self, search: asyncio.Task[RedisCluster]) -> None:
-        self._search = None
-        if not search.cancelled():
-            search.exception()  # those who wait still are told; nobody need be
-
-
 class Redis:
     """Calls to the Redis of a URL. Connects when it is asked, never before.
 
     ``clock``: the time in microseconds that scripts go by; by default each server's own.
-    Raises ``Unusable`` where the URL is none.
+    ``patience``: seconds that anybody waits for a call. Raises ``Unusable`` where the URL is none.
     """
 
-    def __init__(self, url: str, clock: Clock | None = None) -> None:
+    def __init__(
+        self, url: str, clock: Clock | None = None, patience: float = CALL_SECONDS
+    ) -> None:
         self.address = parse(url)
         self._clock = clock
-        self._client = connect(self.address)
+        self._patience = patience
+        self._client = self._connect()
         self._breakers: dict[str, Breaker] = {}
         self._room = asyncio.Semaphore(ROOM)
-        self._behind = set[asyncio.Task[None]]()
+        self._under_way = set[asyncio.Future[Any]]()
         self._probed = self.name("probe")
 
     def name(self, what: str) -> str:
@@ -135,9 +111,9 @@ class Redis:
                 self._replace()
 
     async def close(self) -> None:
-        for task in self._behind:
-            task.cancel()
-        await asyncio.gather(close(self._client), *self._behind, return_exceptions=True)
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=self._patience)
+        await close(self._client)
 
     def known_nodes(self) -> list[Node]:
         """Where it may be found: what the URL says, and what the Cluster told."""
@@ -154,14 +130,17 @@ class Redis:
         if not breaker.is_open:
             return await self._try(node, key, ask)
         if breaker.may_try():
-            self._do_behind(self._try_again(node, key))
+            self._begin(self._try_again(node, key))
         raise StoreAway(breaker.why)
 
     async def _try(self, node: str, key: str, ask: Ask) -> Any:
         breaker = self._breakers.setdefault(node, Breaker())
         try:
-            async with asyncio.timeout(CALL_SECONDS), self._room:
-                answer = await ask(self._client)
+            async with asyncio.timeout(self._patience):
+                await self._room.acquire()
+                call = self._begin(ask(self._client))
+                call.add_done_callback(lambda _: self._room.release())
+                answer = await asyncio.shield(call)
         except Exception as error:
             # Of any kind: a Cluster's client that has lost its nodes raises many.
             if not breaker.is_open:
@@ -177,10 +156,23 @@ class Redis:
         with suppress(StoreAway):
             await self._try(node, key, lambda client: client.execute_command("EXISTS", key))
 
-    def _do_behind(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._behind.add(task)
-        task.add_done_callback(self._behind.discard)
+    def _begin(self, work: Awaitable[T]) -> asyncio.Future[T]:
+        """Let it come to its own end, whoever waits for it. The driver can't bear to be cancelled:
+        it may take no notice of it, and cuts off for all what it does for all."""
+        task = asyncio.ensure_future(work)
+        self._under_way.add(task)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Future[Any]) -> None:
+        self._under_way.discard(task)
+        if not task.cancelled():
+            task.exception()  # who waits is told; where nobody does, nobody need be
+
+    def _connect(self) -> Client:
+        # What is left of a call's time is for looking for the nodes.
+        answer = 0.8 * self._patience / TRIES
+        return connect(self.address, socket_timeout=answer, socket_connect_timeout=answer)
 
     def _node_of(self, key: str) -> str:
         """The name of the node that holds a key; "" where there is one alone, or none is known."""
@@ -197,28 +189,29 @@ class Redis:
                 del self._breakers[name]
 
     def _replace(self) -> None:
-        self._do_behind(close(self._client))
-        self._client = connect(self.address)
+        self._begin(close(self._client))
+        self._client = self._connect()
         self._breakers = {"": Breaker()}
         self._breakers[""].failed(self._probed, "Redis does not answer.")
-        self._do_behind(self._try_again("", self._probed))
+        self._begin(self._try_again("", self._probed))
 
 
-def connect(address: Address) -> Client:
+def connect(address: Address, **more: Any) -> Client:
     """A client that will connect when it is first asked."""
     options: dict[str, Any] = {
         "username": address.user,
         "password": address.password,
         "ssl": address.tls,
         "max_connections": ROOM + 2,
-        "socket_timeout": ANSWER_SECONDS,
-        "socket_connect_timeout": ANSWER_SECONDS,
+        "socket_timeout": CALL_SECONDS,
+        "socket_connect_timeout": CALL_SECONDS,
         "protocol": 2,
-        "retry": Retry(NoBackoff(), 1),
+        "retry": Retry(NoBackoff(), TRIES - 1),
+        **more,
     }
     if address.cluster:
         nodes = [ClusterNode(host, port) for host, port in address.nodes]
-        return Cluster(startup_nodes=nodes, require_full_coverage=False, **options)
+        return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
     host, port = address.nodes[0]
     return driver.Redis(host=host, port=port, db=address.database, **options)
 

@@ -103,10 +103,13 @@ class RedisNotices:
 
     async def _listen_at(self, node: Node) -> None:
         """Hear what comes until it breaks."""
-        client = connect(self._redis.address._replace(nodes=(node,), cluster=False))
+        address = self._redis.address._replace(nodes=(node,), cluster=False)
+        # With a time limit of its own the driver may take no notice of being cancelled.
+        client = connect(address, socket_timeout=None)
         try:
             async with client.pubsub() as channel:
-                await channel.subscribe(self._channel)
+                async with asyncio.timeout(QUIET_SECONDS):
+                    await channel.subscribe(self._channel)
                 while (message := await next_message(channel)) is not None:
                     self._take(message)
         finally:
