@@ -130,7 +130,7 @@ class CassandraRatings:
         sieve = Sieve()
         sieve.sift(await self._cassandra.execute(THESE, (user_id, [ERASURE])))
         found: list[Rating] = []
-        async for rows in self._cassandra.pages(ABOVE, (user_id, after), limit + 1):
+        async for rows in self._cassandra.pages(ABOVE, (user_id, after), limit + PICK):
             found += scores(sieve.sift(rows))
             if len(found) >= limit:
                 break
