@@ -94,7 +94,7 @@ class Relay:
         self.unswept = 0.0
 
     async def run(self) -> None:
-        """Relay for ever; while a store is away, try again every second."""
+        """Relay for ever; while a store is away, try again every second. Raises ``Unusable``."""
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._sweep_all())
@@ -106,6 +106,8 @@ class Relay:
                         group.create_task(self._follow(shard))
                     followed = held
                     await asyncio.sleep(ATTEND_SECONDS)
+        except ExceptionGroup as failed:
+            raise failed.exceptions[0] from failed
         finally:
             with suppress(StoreAway):
                 await self.leave()

@@ -6,7 +6,7 @@ from itertools import chain
 
 import pytest
 
-from marquee.errors import StoreAway
+from marquee.errors import StoreAway, Unusable
 from marquee.model import REMOVED, Rating
 from marquee.relay import (
     ATTEND_SECONDS,
@@ -472,6 +472,19 @@ async def test_runs_until_it_is_told_to_end():
         await running
     assert world.disk.holders == {}
     assert await world.outbox.attend("b", 1) == ["b"]
+
+
+async def test_ends_where_it_must_not_go_on():
+    world = World(2)
+
+    async def publish(events):
+        raise Unusable("The topic is another one.")
+
+    world.topic.publish = publish
+    await world.send("u0", "u1", "u2")
+    with pytest.raises(Unusable):
+        await world.relay().run()
+    assert world.disk.holders == {}
 
 
 # ---- the other end -----------------------------------------------------------------------------

@@ -234,9 +234,12 @@ class Marquee:
         self._tasks.append(asyncio.create_task(self._keep_running(name, run), name=name))
 
     async def stop(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        """The stages first: they may have something to say to their stores."""
+        stores = len(self.stores.runs)
+        for tasks in (self._tasks[stores:], self._tasks[:stores]):
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep_running(self, name: str, run: Run) -> None:
         """A background task may fail, by a fault of ours: that is logged, and it goes on."""
