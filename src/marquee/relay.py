@@ -26,9 +26,11 @@ LEASE_SECONDS = 6.0
 ATTEND_SECONDS = 1.5
 """Between two looks at who lives: in the time of both, what a dead relay had is another's."""
 
-WINDOW = 3_000_000
-"""Microseconds that each poll reads again: a row takes its time to appear, and its sender's clock
-may be behind. What comes later still is left to the sweep."""
+GLANCE, WINDOW = 500_000, 3_000_000
+"""Microseconds that each poll, and one poll a second, reads again: a row takes its time to appear,
+and its sender's clock may be behind. What comes later still is left to the sweep."""
+
+SECOND = 1_000_000
 
 AHEAD = 1_000_000
 """Microseconds by which a sender's clock may be ahead."""
@@ -39,8 +41,9 @@ SWEEP_AFTER = 2 * MINUTE
 CHUNK = 100
 """Intents that are swept at a time: few, so that the ratings beside it hardly notice."""
 
-POLL_SECONDS, IDLE_SECONDS = 0.05, 0.25
-"""Between two polls of a shard: where there was something, and where there was nothing for long."""
+POLL_SECONDS, IDLE_SECONDS, LEAST_SECONDS = 0.05, 0.25, 0.01
+"""From one poll of a shard to the next: where there was something, and where there was nothing for
+long; and between them."""
 
 POLLS = 16
 """Shards that are polled at once."""
@@ -56,21 +59,22 @@ log = logging.getLogger(__name__)
 
 class Shard:
     """A shard that we hold, until ``until`` by our clock. All that was sent before ``since`` is
-    relayed; of what was sent later, ``seen`` is."""
+    relayed; of what was sent later, ``seen`` is. ``read_at``: when it was last read from there, by
+    the store's time; ``near``: from where it is read meanwhile."""
 
     def __init__(self, number: int, swept: int, until: float) -> None:
         self.number = number
         self.swept = swept
         self.until = until
-        self.since = (swept + 1) * MINUTE
+        self.since = self.near = (swept + 1) * MINUTE
         self.seen: set[Intent] = set()
+        self.read_at = 0
 
 
 class Relay:
     """Brings its share of the shards to the log. Any number of them may run, each of a name.
 
-    ``relayed``: events that it has had the log keep. ``unswept``: how many seconds ago the oldest
-    bucket closed that nobody has swept, of all shards: 60 to 120, where all is well.
+    ``relayed``: events that it has had the log keep.
     """
 
     def __init__(
@@ -91,7 +95,7 @@ class Relay:
         self._warned_at = float("-inf")
         self.shards: dict[int, Shard] = {}
         self.relayed = 0
-        self.unswept = 0.0
+        self._closed_at = clock()
 
     async def run(self) -> None:
         """Relay for ever; while a store is away, try again every second. Raises ``Unusable``."""
@@ -112,14 +116,20 @@ class Relay:
             with suppress(StoreAway):
                 await self.leave()
 
+    @property
+    def unswept(self) -> float:
+        """Seconds since the oldest bucket closed that nobody has swept, of all shards: 60 to 120,
+        where all is well."""
+        return max(0.0, self._clock() - self._closed_at)
+
     # ---- sharing
 
     async def attend(self) -> None:
         """Say that we live, and hold our fair share of the shards: no more, and no less."""
         living = await self._outbox.attend(self._name, LEASE_SECONDS)
         swept = await self._outbox.swept_to()
-        closed = (min(swept) + 2) * MINUTE
-        self.unswept = max(0.0, (await self._outbox.now() - closed) / 1e6)
+        ago = await self._outbox.now() - (min(swept) + 2) * MINUTE
+        self._closed_at = self._clock() - ago / SECOND
         share, first = share_of(len(swept), len(living), living.index(self._name))
         for number, shard in list(self.shards.items()):
             left = shard.until - self._clock()
@@ -170,16 +180,22 @@ class Relay:
     async def poll(self, shard: Shard) -> int:
         """Relay what has appeared; how many intents. Of a backlog, a bucket at a time."""
         now = await self._outbox.now()
-        after = max(shard.since, now - WINDOW)
+        since, after = shard.near, shard.since
+        whole = now >= shard.read_at + SECOND
+        if whole:
+            since, after = shard.since, max(shard.since, now - WINDOW)
         relayed = 0
-        for minute in range(shard.since // MINUTE, (now + AHEAD) // MINUTE + 1):
-            async for page in self._outbox.intents(shard.number, minute, shard.since):
+        for minute in range(since // MINUTE, (now + AHEAD) // MINUTE + 1):
+            async for page in self._outbox.intents(shard.number, minute, since):
                 if page:
                     relayed += await self._relay(shard, page, after)
             shard.since = max(shard.since, min((minute + 1) * MINUTE, after))
             if shard.since < after and (relayed or not self._holds(shard)):
                 return relayed
-        shard.seen = {intent for intent in shard.seen if intent.sent_at >= after}
+        if whole:
+            shard.read_at = now
+            shard.seen = {intent for intent in shard.seen if intent.sent_at >= after}
+        shard.near = max(shard.near, now - GLANCE)
         return relayed
 
     async def _relay(self, shard: Shard, page: Sequence[Intent], after: int) -> int:
@@ -195,10 +211,11 @@ class Relay:
     async def _follow(self, shard: Shard) -> None:
         wait = POLL_SECONDS
         while self._holds(shard):
+            began = self._clock()
             async with self._polls:
                 relayed = await self._patiently(partial(self.poll, shard))
             wait = POLL_SECONDS if relayed else min(2 * wait, IDLE_SECONDS)
-            await asyncio.sleep(wait)
+            await asyncio.sleep(max(LEAST_SECONDS, began + wait - self._clock()))
 
     # ---- sweeping
 

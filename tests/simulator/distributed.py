@@ -223,6 +223,8 @@ class Distributed(Simulator):
             for shard in list(survivor.stage.shards.values()):
                 while self._to_the_end(survivor, survivor.stage.poll(shard)):
                     pass
+                self.passed += SECOND
+                self._to_the_end(survivor, survivor.stage.poll(shard))
                 self._check_relayed(shard)
                 while self._to_the_end(survivor, survivor.stage.sweep(shard)):
                     pass

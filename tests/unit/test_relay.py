@@ -234,6 +234,22 @@ async def test_relays_what_shows_up_late():
     assert world.told() == ["u0", "u1", "u2"]
 
 
+@pytest.mark.parametrize(("late", "within"), [(0.4, 0.05), (2.9, 1.05)])
+async def test_what_is_very_late_waits_for_the_next_second(late, within):
+    """Each poll reads again what was sent just now, and one a second what was sent before."""
+    world = World()
+    world.pass_time(30)
+    relay = await world.holder()
+    (shard,) = relay.shards.values()
+    await relay.poll(shard)
+    world.pass_time(0.05)
+    await world.send("u0", ago=late)
+    appeared = world.now
+    while not await relay.poll(shard):
+        world.pass_time(0.05)
+    assert world.now - appeared < within * SECOND
+
+
 async def test_relays_what_comes_from_a_clock_that_is_ahead():
     world = World()
     world.pass_time(59.5)
