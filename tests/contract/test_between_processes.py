@@ -57,8 +57,10 @@ class OnRedis:
         backend.cache = RedisCache(redis)
         backend.notices = RedisNotices(redis)
         backend.limiter = RedisRateLimiter(redis)
-        yield backend
-        await redis.close()
+        try:
+            yield backend
+        finally:
+            await redis.close()
 
     def pass_time(self, seconds: float) -> None:
         self.now += round(seconds * SECOND)

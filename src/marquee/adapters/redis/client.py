@@ -34,6 +34,7 @@ LOST_SECONDS = 5.0
 """A client that had no answer of a node for so long is replaced: its successor asks those of the
 URL, which may have other addresses by now."""
 
+CLOSE_SECONDS = 2.0
 WATCH_SECONDS = 1.0
 ROOM = 50
 """Calls under way at once, hence connections to a node; more wait."""
@@ -111,9 +112,7 @@ class Redis:
                 self._replace()
 
     async def close(self) -> None:
-        if self._under_way:
-            await asyncio.wait(self._under_way, timeout=self._patience)
-        await close(self._client)
+        await self._retire(self._client, self._under_way)
 
     def known_nodes(self) -> list[Node]:
         """Where it may be found: what the URL says, and what the Cluster told."""
@@ -174,6 +173,12 @@ class Redis:
         answer = 0.8 * self._patience / TRIES
         return connect(self.address, socket_timeout=answer, socket_connect_timeout=answer)
 
+    async def _retire(self, client: Client, calls: set[asyncio.Future[Any]]) -> None:
+        """Close it after its calls: under one that goes on it would connect again."""
+        if calls:
+            await asyncio.wait(calls, timeout=CLOSE_SECONDS)
+        await close(client)
+
     def _node_of(self, key: str) -> str:
         """The name of the node that holds a key; "" where there is one alone, or none is known."""
         if isinstance(self._client, RedisCluster):
@@ -189,7 +194,7 @@ class Redis:
                 del self._breakers[name]
 
     def _replace(self) -> None:
-        self._begin(close(self._client))
+        self._begin(self._retire(self._client, set(self._under_way)))
         self._client = self._connect()
         self._breakers = {"": Breaker()}
         self._breakers[""].failed(self._probed, "Redis does not answer.")
@@ -218,7 +223,7 @@ def connect(address: Address, **more: Any) -> Client:
 
 async def close(client: Client) -> None:
     with suppress(Exception):
-        async with asyncio.timeout(CALL_SECONDS):
+        async with asyncio.timeout(CLOSE_SECONDS):
             await client.aclose()
 
 

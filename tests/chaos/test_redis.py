@@ -1,0 +1,227 @@
+"""Redis dies, freezes, fails over and comes back: no reader and no rater meets an error."""
+
+import asyncio
+import itertools
+import signal
+import time
+from contextlib import asynccontextmanager
+
+import pytest
+
+from marquee.adapters.memory import MemoryRateLimiter
+from marquee.adapters.redis import (
+    EachByItself,
+    Redis,
+    RedisCache,
+    RedisNotices,
+    RedisRateLimiter,
+    client,
+    diagnose,
+)
+from marquee.errors import StoreAway
+from marquee.model import TOP_TEN, ChartQuery
+from marquee.ports import Quota
+from marquee.toprated import Refresher, TopRated
+from tests.simulator import stores
+from tests.support import engine
+from tests.support.tasks import eventually, running
+
+QUOTA = Quota(10, 1, 5)
+HORROR = ChartQuery(genre="Horror")
+HEALED = 60
+
+
+@pytest.fixture(scope="module", params=["redis", "redis-cluster"])
+def started(request, tmp_path_factory):
+    with engine.own(tmp_path_factory.mktemp(request.param), request.param) as own:
+        yield own, request.param
+
+
+class Servers:
+    def __init__(self, own, part):
+        self.url = own.variables([part])["MARQUEE_CACHE_URL"]
+        self.all = own.parts[part].servers
+        self.start = lambda: own.start([part])
+
+    def primary(self, process):
+        """The one that holds the ten."""
+        name = process.redis._node_of(process.cache._ten)
+        return next(server for server in self.all if server.address == name)
+
+
+@pytest.fixture
+async def servers(started):
+    """All of them, alive and well."""
+    servers = Servers(*started)
+    await asyncio.to_thread(servers.start)
+
+    async def well():
+        return await diagnose(servers.url) == []
+
+    await eventually(well, HEALED)
+    return servers
+
+
+class Process:
+    """What a process has of Redis, a refresher and a reader on it, and users who never rest."""
+
+    def __init__(self, url, charts):
+        self.redis = Redis(url)
+        self.cache = RedisCache(self.redis)
+        self.notices = RedisNotices(self.redis)
+        self.shared = RedisRateLimiter(self.redis)
+        self.limiter = EachByItself(self.shared, MemoryRateLimiter())
+        self.refresher = Refresher(charts, self.cache, self.notices, 0.2)
+        self.reader = TopRated(charts, self.cache, self.notices)
+        self.passed = 0
+
+    @property
+    def runs(self):
+        return (
+            *(self.redis.run, self.notices.run, self.refresher.run, self.reader.run),
+            *(self.rate, self.rate_too_much, self.read),
+        )
+
+    async def rate(self):
+        for number in itertools.count():
+            allowance = await self.limiter.take(f"modest-{number}", QUOTA)
+            assert allowance.wait == 0, "somebody is shut out"
+            await asyncio.sleep(0.05)
+
+    async def rate_too_much(self):
+        while True:
+            self.passed += (await self.limiter.take("greedy", QUOTA)).wait == 0
+            await asyncio.sleep(0.02)
+
+    async def read(self):
+        while True:
+            await self.reader.chart(TOP_TEN)
+            await self.reader.chart(HORROR)
+            await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def two_processes(url):
+    """At work on one Redis; afterwards both see what the other does, and nobody had too much."""
+    charts = stores.MemoryCharts(stores.MovieDisk(), lambda: time.time_ns() // 1000)
+    pair = [Process(url, charts) for _ in range(2)]
+    began = time.monotonic()
+    try:
+        async with running(*(run for process in pair for run in process.runs)):
+            await eventually(lambda: see_each_other(pair), HEALED)
+            yield pair
+            await eventually(lambda: see_each_other(pair), HEALED)
+    finally:
+        for process in pair:
+            await process.redis.close()
+    most = QUOTA.burst + (time.monotonic() - began) * QUOTA.number / QUOTA.seconds
+    # A quota by itself, and one together with the other.
+    assert all(0 < process.passed <= 2 * most for process in pair)
+
+
+names = itertools.count()
+
+
+async def see_each_other(pair):
+    """Every part of Redis answers both, what one tells or counts the other knows, and both readers
+    have a ten from after this was asked."""
+    asked = time.time_ns() // 1000
+    one, two = pair
+    heard = asyncio.Event()
+    topic, key = f"test-{next(names)}", f"test-{next(names)}"
+    two.notices.listen(topic, lambda what: what == topic and heard.set())
+    try:
+        for process in pair:
+            await process.redis.probe()
+        await one.shared.take(key, QUOTA)
+        if (await two.shared.take(key, QUOTA)).left != QUOTA.burst - 2:
+            return False
+        one.notices.tell(topic, topic)
+        async with asyncio.timeout(3):
+            await heard.wait()
+    except (StoreAway, TimeoutError):
+        return False
+
+    async def both_follow():
+        return all(process.reader.ten.refreshed_at > asked for process in pair)
+
+    await eventually(both_follow, HEALED)
+    return True
+
+
+async def away(process):
+    """Until it is noticed."""
+
+    async def noticed():
+        try:
+            await process.cache.get()
+        except StoreAway:
+            return True
+        return False
+
+    await eventually(noticed)
+
+
+async def test_all_of_it_is_killed_and_comes_back_empty(servers):
+    async with two_processes(servers.url) as pair:
+        for server in servers.all:
+            server.kill()
+        for process in pair:
+            await away(process)
+        await asyncio.to_thread(servers.start)
+
+
+async def test_all_of_it_freezes(servers):
+    async with two_processes(servers.url) as pair:
+        for server in servers.all:
+            server.signal(signal.SIGSTOP)
+        for process in pair:
+            await away(process)
+        for server in servers.all:
+            server.signal(signal.SIGCONT)
+
+
+@pytest.mark.parametrize("started", ["redis-cluster"], indirect=True)
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_primary_fails_over(servers, how):
+    async with two_processes(servers.url) as pair:
+        former = servers.primary(pair[0])
+        former.signal(how)
+        for process in pair:
+            await away(process)
+        await eventually(lambda: see_each_other(pair), HEALED)
+        assert servers.primary(pair[0]) is not former
+        await asyncio.to_thread(servers.start)
+
+
+async def test_a_client_that_lost_its_nodes_is_replaced(servers, monkeypatch):
+    """As where all of a Cluster's addresses changed: those of the URL lead to it again."""
+    monkeypatch.setattr(client, "LOST_SECONDS", 0.5)
+    async with two_processes(servers.url) as pair:
+        redis = pair[0].redis
+        former, calls = redis._client, set(redis._under_way)
+        lost = redis._client = client.connect(client.Address((("127.0.0.1", 1),)))
+        await redis._retire(former, calls)
+        await away(pair[0])
+        await eventually(lambda: see_each_other(pair), HEALED)
+        assert redis._client is not lost
+
+
+async def test_a_process_may_start_before_it(servers):
+    for server in servers.all:
+        server.kill()
+    redis = Redis(servers.url)
+
+    async def there():
+        try:
+            await redis.probe()
+        except StoreAway:
+            return False
+        return True
+
+    try:
+        assert not await there()
+        await asyncio.to_thread(servers.start)
+        await eventually(there, HEALED)
+    finally:
+        await redis.close()
