@@ -260,7 +260,7 @@ class EventLog(Protocol):
 
     async def bridges(self) -> Sequence[Batch]:
         """Where the log can't be read on (``LogLost``): empty batches from where the totals stand
-        to the log's end. A rebuild asks for them first and folds them last."""
+        to where the log begins now. A rebuild asks for them first and folds them last."""
         ...
 
 

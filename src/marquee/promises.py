@@ -118,8 +118,8 @@ class Promises:
         """Make the totals anew from the rating store, of all movies or of these; how many movies
         were not right.
 
-        With all of them right, what the event log has lost is no loss: it is read on from where
-        it ended at the start.
+        With all of them right, what the event log has lost is no loss: it is read on from what it
+        still has.
         """
         slices = 1
         bridges: Sequence[Batch] = ()

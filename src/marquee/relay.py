@@ -291,6 +291,7 @@ async def arrive(
     Asks the stores alone, so that any process can; with all at work it takes two to four minutes.
     Raises ``StoreAway`` where nobody seems to be at work, ``LogLost`` where nobody can be.
     """
+    await events.check()  # else it is no use to wait
     bucket = (await outbox.now() + AHEAD) // MINUTE
 
     async def swept() -> int:

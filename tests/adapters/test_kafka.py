@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import subprocess
 import sys
+import time
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 
 import pytest
@@ -16,7 +17,7 @@ from marquee.adapters.kafka.client import Address
 from marquee.adapters.memory import MemoryNotices
 from marquee.aggregation import Aggregator
 from marquee.errors import LogLost, StoreAway, Unusable
-from marquee.model import Rating, RatingChanged, Totals, slot_of
+from marquee.model import REMOVED, Rating, RatingChanged, Totals, slot_of
 from marquee.ports import Position
 from marquee.promises import Promises
 from tests.simulator import stores as memory
@@ -229,6 +230,27 @@ async def test_a_topic_made_anew_stops_all_that_was_folded_until_a_rebuild(proce
         await until(lambda: all(processes.movies.totals[name] == one(9) for name in named(30)))
     assert all(processes.movies.totals[name] == one(7) for name in named(60, first=30))
     await after.probe()
+
+
+async def test_a_removal_in_the_new_topic_is_folded_after_a_rebuild(processes):
+    """To the rebuild what was rated just now may be a rating whose row is about to come."""
+    now = time.time_ns() // 1000
+    ratings = memory.MemoryRatings(memory.RatingDisk(), itertools.count(now).__next__)
+    await ratings.merge([Rating("u", movie, 5, now) for movie in named(30)])
+    await processes.publish(sent(ratings))
+    log = await processes.log()
+    await fold_all(processes, log, 30)
+    logs.delete_topic(processes.url)
+    await made_anew(processes.url)
+    await ratings.merge([Rating("u", movie, REMOVED, now + 1) for movie in named(20)])
+    await processes.publish(sent(ratings))
+    await found_lost(log)
+
+    stage = processes.aggregator(log)
+    await Promises(ratings, processes.totals, stage.drain, log).rebuild()
+    async with running_stage(stage):
+        await until(lambda: all(processes.movies.totals[name] == Totals() for name in named(20)))
+    assert all(processes.movies.totals[name] == one(5) for name in named(10, first=20))
 
 
 def sent(ratings):

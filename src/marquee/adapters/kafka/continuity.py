@@ -98,23 +98,13 @@ def loss(at: Position, first: int, behind: int, facts: Facts, before: Record | N
 def bridges(
     address: Address, admin: AdminClient, facts: Facts, positions: Mapping[int, Position]
 ) -> list[Batch]:
-    """Empty batches over what is lost, to where the log ends now."""
+    """Empty batches over what is lost, to where the log begins now. All that is in it is folded: it
+    may hold removals of what a rebuild leaves alone, being too young to judge."""
     lost = losses(address, admin, facts, positions)
     if not lost:
         return []
     first = ends(address, admin, lost, OffsetSpec.earliest())
-    behind = ends(address, admin, lost, OffsetSpec.latest())
-    filled = {
-        partition: behind[partition] for partition in lost if behind[partition] > first[partition]
-    }
-    last = last_before(address, facts, filled) if filled else {}
     return [
-        Batch(
-            (),
-            partition=partition,
-            start=positions[partition].offset,
-            end=behind[partition],
-            mark=last[partition].mark(facts.id) if partition in last else facts.id,
-        )
+        Batch((), (), partition, positions[partition].offset, first[partition], facts.id)
         for partition in lost
     ]
