@@ -17,11 +17,14 @@ from contextlib import contextmanager, suppress
 from random import Random
 from typing import NamedTuple, Protocol
 
+import jwt
+
+from marquee.adapters.keys import OwnKeys
 from tests.api.asking import eventually
 from tests.chaos import ledger
 from tests.chaos.costs import Cost
 from tests.chaos.ledger import Ledger, Operation, operations, stock, totals
-from tests.support.server import Server, marquee
+from tests.support.server import Server
 from tests.support.system import System
 
 RATERS, USERS, MOVIES, CANARIES, READERS = 10, 100, 40, 4, 2
@@ -271,7 +274,12 @@ class Canary:
 
 
 def headers(server: Server, user: str, *scopes: str) -> dict[str, str]:
-    return server.authorization(user, *scopes) | {"Content-Type": "application/json"}
+    """With a token that is good for hours, and also where the clock is an hour ahead or behind."""
+    keys = OwnKeys(server.data / "keys")
+    claims = {"iss": "marquee", "aud": "marquee", "sub": user, "scope": " ".join(scopes)}
+    claims["exp"] = int(time.time()) + 6 * 3600
+    token = jwt.encode(claims, keys._private, "EdDSA", headers={"kid": keys.keys[0].key_id})
+    return {"Authorization": f"Bearer {token}", "Content-Type": "application/json"}
 
 
 class Trial:
@@ -355,7 +363,7 @@ class Trial:
         self._reading.stop()
         for crowd in self._crowds:
             crowd.check()
-        assert self._command("verify") == CLEAN
+        assert self._system.command("verify") == CLEAN
         self._check_processes()
         self._sum_up()
 
@@ -366,7 +374,7 @@ class Trial:
     def _make_sure(self) -> None:
         ratings = self._system.of("ratings")[0]
         if self._swept:  # it waits for what was acknowledged, and so does whatever was not
-            done = self._command("rebuild", "--movie", self.canaries[0].movie)
+            done = self._system.command("rebuild", "--movie", self.canaries[0].movie)
             assert done == "0 movies were put right\n"
         self._told.read_back(ratings)
         if not self._swept:
@@ -395,12 +403,6 @@ class Trial:
             assert process.alive, f"{name} has ended:\n{process.log[-3000:]}"
             log = process.log[self._logged[name] :]
             assert "Traceback" not in log, f"{name}:\n{log[log.index('Traceback') - 500 :][:5000]}"
-
-    def _command(self, *arguments: str) -> str:
-        data = self._system.folder / "data"
-        done = marquee(*arguments, within=900, data=data, **self._system.settings)
-        assert done.returncode == 0, done
-        return done.stdout
 
     def _sum_up(self) -> None:
         cost = self.cost

@@ -67,9 +67,14 @@ class System:
             for number in range(1, 1 + (each or {}).get(role, 1))
         }
 
+    def command(self, *arguments: str, status: int = 0) -> str:
+        """What a command prints that ends with this exit status, be it after minutes."""
+        done = marquee(*arguments, within=900, data=self.folder / "data", **self.settings)
+        assert done.returncode == status, done
+        return done.stdout
+
     def start(self) -> None:
-        done = marquee("migrate", data=self.folder / "data", **self.settings)
-        assert done.returncode == 0, done.stderr
+        self.command("migrate")
         for process in self.processes.values():
             process.start()
 
