@@ -3,20 +3,28 @@
 import os
 import secrets
 import shutil
+import subprocess
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 
 from .part import Part
-from .server import Server, ask
+from .server import PATIENCE, Server, ask
 
 # The one on the path becomes another user by `su`, and loses its environment on the way.
 PROGRAM = Path("/usr/lib/rabbitmq/bin/rabbitmq-server")
+CONTROL = PROGRAM.with_name("rabbitmqctl")
 NEEDS = {"rabbitmq-server": lambda: PROGRAM.exists() and shutil.which("epmd")}
 
 GREETING = b"AMQP\x00\x00\x09\x01"
 METHOD = b"\x01"
 NAMES = b"\x00\x01n"
+
+# A node alone that was killed may leave a quorum queue without a leader for ever:
+# https://github.com/rabbitmq/rabbitmq-server/issues/10070
+ELECT = """
+    [ra:trigger_election(amqqueue:get_pid(Queue))
+     || Queue <- rabbit_amqqueue:list(), amqqueue:is_quorum(Queue)]."""
 
 CONFIGURATION = """\
 vm_memory_high_watermark.absolute = 512MB
@@ -90,6 +98,18 @@ class Broker(Server):
 
     def answers(self) -> bool:
         return ask("127.0.0.1", self.port, GREETING, 1, 2) == METHOD
+
+    def wait(self) -> None:
+        super().wait()
+        environment = self.environment()
+        subprocess.run(
+            [CONTROL, "-q", "-n", environment["RABBITMQ_NODENAME"], "eval", ELECT],
+            env=environment,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            timeout=PATIENCE,
+            check=False,
+        )
 
 
 class RabbitMq(Part):

@@ -5,7 +5,7 @@ import itertools
 import subprocess
 import sys
 import time
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, contextmanager
 
 import pytest
 from confluent_kafka import TopicPartition
@@ -22,7 +22,7 @@ from marquee.ports import Position
 from marquee.promises import Promises
 from tests.simulator import stores as memory
 from tests.support import engine, logs
-from tests.support.events import LONG_AGO, movies, named, read
+from tests.support.events import LONG_AGO, counted, many, movies, named, read, running, until
 
 SLOTS = 3
 RATER = bytes(16)
@@ -83,12 +83,6 @@ async def fold_all(processes, log, number):
     """Fold so many events."""
     for batch in await read(log, number, 1000):
         await processes.totals.fold(batch)
-
-
-async def until(holds, seconds=30):
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - nobody tells of it
-            await asyncio.sleep(0.02)
 
 
 async def found_lost(log):
@@ -195,15 +189,15 @@ async def polled(log, number):
                 yield batch
 
 
-@pytest.mark.parametrize("running", [True, False])
-async def test_a_topic_made_anew_stops_all_that_was_folded_until_a_rebuild(processes, running):
+@pytest.mark.parametrize("at_work", [True, False])
+async def test_a_topic_made_anew_stops_all_that_was_folded_until_a_rebuild(processes, at_work):
     ratings = memory.MemoryRatings(memory.RatingDisk(), itertools.count(LONG_AGO).__next__)
     events = events_of(30)
     await ratings.merge([Rating("u", e.movie_id, e.value, e.version) for e in events])
     await processes.publish(sent(ratings))
     log = await processes.log()
     await fold_all(processes, log, 30)
-    if not running:
+    if not at_work:
         await log.close()
     logs.delete_topic(processes.url)
     # In the new topic there is more than was ever in the old one: nothing but its id tells.
@@ -211,7 +205,7 @@ async def test_a_topic_made_anew_stops_all_that_was_folded_until_a_rebuild(proce
     more = [Rating("u", f"m{n:04}", 7, LONG_AGO + 1) for n in range(90)]
     await ratings.merge(more)
     await processes.publish(sent(ratings))
-    after = log if running else await processes.log()
+    after = log if at_work else await processes.log()
     told, batches = await found_lost(after)
     assert batches == []
     for partition in range(SLOTS):
@@ -225,7 +219,7 @@ async def test_a_topic_made_anew_stops_all_that_was_folded_until_a_rebuild(proce
     last = [Rating("u", f"m{n:04}", 9, LONG_AGO + 2) for n in range(30)]
     await ratings.merge(last)
     await processes.publish(sent(ratings))
-    async with running_stage(stage):
+    async with running(stage):
         await until(lambda: processes.movies.totals.get("m0029") == one(9))
         await until(lambda: all(processes.movies.totals[name] == one(9) for name in named(30)))
     assert all(processes.movies.totals[name] == one(7) for name in named(60, first=30))
@@ -248,7 +242,7 @@ async def test_a_removal_in_the_new_topic_is_folded_after_a_rebuild(processes):
 
     stage = processes.aggregator(log)
     await Promises(ratings, processes.totals, stage.drain, log).rebuild()
-    async with running_stage(stage):
+    async with running(stage):
         await until(lambda: all(processes.movies.totals[name] == Totals() for name in named(20)))
     assert all(processes.movies.totals[name] == one(5) for name in named(10, first=20))
 
@@ -272,17 +266,6 @@ async def made_anew(url):
             if "made" in done[0]:
                 return
             await asyncio.sleep(0.05)
-
-
-@asynccontextmanager
-async def running_stage(*stages):
-    tasks = [asyncio.create_task(stage.run()) for stage in stages]
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 # ---- poison ------------------------------------------------------------------------------------
@@ -309,41 +292,24 @@ async def test_a_record_of_any_bytes_is_poison_at_worst(processes, raw):
 # ---- several consumers -------------------------------------------------------------------------
 
 
-async def counted(processes, events):
-    """Wait until the totals are those of the events, each counted once."""
-    disk = processes.movies
-    number = len(events)
-    await until(lambda: sum(disk.positions.values()) >= number)
-    assert len(disk.applied) == number
-    assert sum(totals.number for totals in disk.totals.values()) == number
-
-
-def many(number, first=0):
-    """Events of so many raters, on a hundred movies."""
-    return [
-        RatingChanged(f"m{n % 100:04}", n.to_bytes(16), LONG_AGO + n, n % 20 + 1)
-        for n in range(first, first + number)
-    ]
-
-
 async def test_two_aggregators_share_and_one_inherits_when_the_other_leaves(processes):
     first, second = await processes.log(), await processes.log()
     stages = processes.aggregator(first), processes.aggregator(second)
-    async with running_stage(*stages) as (one, _):
+    async with running(*stages) as (one, _):
         await until(lambda: first._held and second._held)
         await until(lambda: len(first._held) + len(second._held) == SLOTS)
         await processes.publish(many(2000))
-        await counted(processes, many(2000))
+        await counted(processes.movies, 2000)
         one.cancel()
         await first.close()
         await until(lambda: len(second._held) == SLOTS)
         await processes.publish(many(1000, first=2000))
-        await counted(processes, many(3000))
+        await counted(processes.movies, 3000)
 
 
 async def test_what_a_dead_aggregator_held_is_anothers_within_ten_seconds(processes):
     log = await processes.log()
-    async with running_stage(processes.aggregator(log)):
+    async with running(processes.aggregator(log)):
         await until(lambda: len(log._held) == SLOTS)
         with taker(processes.url, processes.group) as other:
             await until(lambda: len(log._held) < SLOTS)
@@ -351,7 +317,7 @@ async def test_what_a_dead_aggregator_held_is_anothers_within_ten_seconds(proces
             assert await asyncio.to_thread(other.stdout.readline) == b"took some\n"
             other.kill()
         async with asyncio.timeout(10):
-            await counted(processes, many(2000))
+            await counted(processes.movies, 2000)
         assert len(log._held) == SLOTS
 
 
@@ -369,22 +335,22 @@ def taker(url, group):
 async def test_two_that_fight_over_all_partitions_count_each_event_once(processes):
     """A zombie that was never told: here, by a group of its own."""
     rivals = [await processes.log(logs.unique("group")) for _ in range(2)]
-    async with running_stage(*map(processes.aggregator, rivals)):
+    async with running(*map(processes.aggregator, rivals)):
         for first in range(0, 5000, 500):
             await processes.publish(many(500, first))
-        await counted(processes, many(5000))
+        await counted(processes.movies, 5000)
 
 
 async def test_totals_restored_from_a_backup_catch_up(processes):
     log = await processes.log()
-    async with running_stage(processes.aggregator(log)):
+    async with running(processes.aggregator(log)):
         await processes.publish(many(500))
-        await counted(processes, many(500))
+        await counted(processes.movies, 500)
         backup = processes.movies.copy()
         await processes.publish(many(500, first=500))
-        await counted(processes, many(1000))
+        await counted(processes.movies, 1000)
         processes.movies.restore(backup)
-        await counted(processes, many(1000))
+        await counted(processes.movies, 1000)
 
 
 async def test_a_batch_that_cannot_be_folded_at_first_comes_again(processes):
@@ -398,9 +364,9 @@ async def test_a_batch_that_cannot_be_folded_at_first_comes_again(processes):
         return await fold(batch)
 
     processes.totals.fold = unsteady
-    async with running_stage(processes.aggregator(log)):
+    async with running(processes.aggregator(log)):
         await processes.publish(many(300))
-        await counted(processes, many(300))
+        await counted(processes.movies, 300)
 
 
 # ---- the producer ------------------------------------------------------------------------------

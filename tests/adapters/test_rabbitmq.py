@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import socket
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from contextlib import AsyncExitStack, suppress
 
 import pika
 import pytest
@@ -15,24 +15,16 @@ from marquee.adapters.rabbitmq.administration import connected
 from marquee.aggregation import Aggregator
 from marquee.errors import StoreAway, Unusable
 from marquee.events import encode
-from marquee.model import RatingChanged, slot_of
+from marquee.model import slot_of
 from tests.simulator import stores as memory
 from tests.support import engine, logs
-from tests.support.events import LONG_AGO
+from tests.support.events import counted, many, running, until
 
 SLOTS = 3
 
 
 async def agreed_slots():
     return SLOTS
-
-
-def many(number, first=0):
-    """Events of so many raters, on a hundred movies."""
-    return [
-        RatingChanged(f"m{n % 100:04}", n.to_bytes(16), LONG_AGO + n, n % 20 + 1)
-        for n in range(first, first + number)
-    ]
 
 
 class Processes:
@@ -64,30 +56,6 @@ async def processes():
         yield Processes(stack.enter_context(logs.rabbitmq_queue()), stack)
 
 
-@asynccontextmanager
-async def running(*stages):
-    tasks = [asyncio.create_task(stage.run()) for stage in stages]
-    try:
-        yield tasks
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-async def until(holds, seconds=30):
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - nobody tells of it
-            await asyncio.sleep(0.02)
-
-
-async def counted(processes, number):
-    """Wait until so many events are folded; each counted once."""
-    disk = processes.movies
-    await until(lambda: len(disk.applied) >= number)
-    assert sum(totals.number for totals in disk.totals.values()) == number
-
-
 async def emptied(log):
     """Wait until RabbitMQ knows that nothing is left to do."""
     left = 1
@@ -105,11 +73,11 @@ async def test_two_aggregators_share_and_one_inherits_when_the_other_leaves(proc
     first, second, topic = processes.log(), processes.log(), processes.topic()
     async with running(processes.aggregator(first), processes.aggregator(second)) as (one, _):
         await topic.publish(many(3000))
-        await counted(processes, 3000)
+        await counted(processes.movies, 3000)
         await topic.publish(many(3000, first=3000))
         one.cancel()
         await first.close()
-        await counted(processes, 6000)
+        await counted(processes.movies, 6000)
     await emptied(second)
 
 
@@ -136,7 +104,7 @@ async def test_connections_that_break_come_back_and_nothing_is_lost(processes):
                 except StoreAway:
                     published = asyncio.create_task(topic.publish(events))
             break_connections(log._subscriber)
-        await counted(processes, 5000)
+        await counted(processes.movies, 5000)
         await emptied(log)
 
 
@@ -225,7 +193,7 @@ async def test_without_a_queue_nothing_is_taken_for_kept(processes):
     rabbitmq.migrate(processes.url)
     async with running(processes.aggregator(log)):
         await patiently(topic, many(2))
-        await counted(processes, 2)
+        await counted(processes.movies, 2)
 
 
 async def patiently(topic, events):

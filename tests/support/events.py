@@ -1,8 +1,9 @@
 """Events that are sent, read and folded, whatever the log."""
 
 import asyncio
+from contextlib import asynccontextmanager
 
-from marquee.model import Rating
+from marquee.model import Rating, RatingChanged
 
 LONG_AGO = 1_000_000_000_000_000
 
@@ -41,3 +42,33 @@ def movies(batches):
 def named(number, first=0):
     """The movies of so many events."""
     return [f"m{n:04}" for n in range(first, first + number)]
+
+
+def many(number, first=0):
+    """Events of so many raters, on a hundred movies."""
+    return [
+        RatingChanged(f"m{n % 100:04}", n.to_bytes(16), LONG_AGO + n, n % 20 + 1)
+        for n in range(first, first + number)
+    ]
+
+
+@asynccontextmanager
+async def running(*stages):
+    """Stages at work, each a task; one that ends by itself has failed."""
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(stage.run()) for stage in stages]
+        yield tasks
+        for task in tasks:
+            task.cancel()
+
+
+async def until(holds, seconds=30):
+    async with asyncio.timeout(seconds):
+        while not holds():  # noqa: ASYNC110 - nobody tells of it
+            await asyncio.sleep(0.02)
+
+
+async def counted(movies, number):
+    """Wait until ``many`` are folded: each of them, and each once."""
+    await until(lambda: len(movies.applied) >= number)
+    assert sum(totals.number for totals in movies.totals.values()) == number

@@ -33,7 +33,9 @@ COMMON: Settings = {
     "allow.auto.create.topics": False,
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 1000,
-    "socket.timeout.ms": 10_000,
+    # A broker that is frozen is left, and another leader found, in about so long.
+    "socket.timeout.ms": 4000,
+    "topic.metadata.refresh.interval.ms": 2000,
 }
 
 MISSING = {
@@ -117,8 +119,21 @@ class Facts(NamedTuple):
     partitions: int
 
 
+def partitions(address: Address, admin: AdminClient) -> int:
+    """How many the topic has: any broker tells. Raises ``StoreAway``."""
+
+    def ask() -> int:
+        found = admin.list_topics(address.topic, timeout=CALL_SECONDS).topics[address.topic]
+        if found.error is not None:
+            raise KafkaException(found.error)
+        return len(found.partitions)
+
+    return patiently(address, ask)
+
+
 def facts(address: Address, admin: AdminClient, passing: Container[int] = PASSING) -> Facts:
-    """Raises ``StoreAway``."""
+    """From the controller: a client of before its death would go on asking the dead one. Raises
+    ``StoreAway``."""
 
     def ask() -> Facts:
         topics = TopicCollection([address.topic])

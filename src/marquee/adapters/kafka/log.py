@@ -6,17 +6,17 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 from typing import Any, TypeVar
 
 from confluent_kafka import KafkaError
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from ...errors import LogLost
+from ...errors import LogLost, StoreAway
 from ...model import RatingChanged
 from ...ports import Batch, Poison, Position, TotalsStore
 from . import continuity
-from .client import Address, Facts, facts
+from .client import Address, Facts, facts, partitions
 from .records import Record
 from .source import Failed, Given, Source, Taken
 
@@ -69,6 +69,8 @@ class KafkaLog:
         self._gathered_at = 0.0
         self._patience = patience
         self._asking = ThreadPoolExecutor(2, "kafka-asking")
+        self._admin: AdminClient | None = None
+        self._looking: asyncio.Task[Facts] | None = None
         self._source: Source | None = None
         self._facts = Facts("", 0)
         self._held: dict[int, Held] = {}
@@ -85,7 +87,7 @@ class KafkaLog:
             await asyncio.sleep(self._gathered_at - time.monotonic())
         until = time.monotonic() + self._patience
         wait = 0.0
-        while wait >= 0:
+        while wait >= 0 and not source.broken:
             if self._waiting() < AHEAD * limit:
                 await source.fetch(limit, wait)
             self._sort(source)
@@ -108,8 +110,8 @@ class KafkaLog:
         pass  # Kafka keeps it by time
 
     async def ends(self) -> dict[int, int]:
-        partitions = range((await self._ask(facts)).partitions)
-        return await self._ask(continuity.ends, partitions, OffsetSpec.latest())
+        every = range(await self._ask(partitions))
+        return await self._ask(continuity.ends, every, OffsetSpec.latest())
 
     async def behind(self) -> int:
         ends = await self.ends()
@@ -134,11 +136,13 @@ class KafkaLog:
         still."""
         if lost := {partition: held.lost for partition, held in self._held.items() if held.lost}:
             raise self._lost(lost)
-        await self._ask(facts)
+        await self._ask(partitions)
 
     async def close(self) -> None:
         """Leave the group: others need not wait for us to be missed."""
         source, self._source = self._source, None
+        if self._looking is not None:
+            self._looking.cancel()
         if source is not None:
             await source.close()
         self._asking.shutdown(wait=False)
@@ -149,20 +153,28 @@ class KafkaLog:
         """See now and then whether the topic is the same one still, and whenever nothing came
         whether the totals stand where we do."""
         now, source = time.monotonic(), self._source
-        if source is None or source.broken or now > self._look_at:
+        if source is None or source.broken or self._is_another():
+            source = await self._open()
+        if now > self._look_at:
             self._look_at = now + LOOK_SECONDS
-            source = await self._look_at_topic(source)
+            self._looking = asyncio.create_task(self._ask(facts))  # it holds nobody up
             await self._look_at_totals()
         elif self._idle:
             await self._look_at_totals()
         return source
 
-    async def _look_at_topic(self, source: Source | None) -> Source:
+    def _is_another(self) -> bool:
+        """Whether the last look saw another topic than the one that is read."""
+        looked = self._looking
+        if looked is None or not looked.done():
+            return False
+        self._looking = None
+        return looked.exception() is None and looked.result().id != self._facts.id
+
+    async def _open(self) -> Source:
         found = await self._ask(facts)
-        if source is not None and found.id == self._facts.id and not source.broken:
-            return source
-        if source is not None:
-            await source.close()
+        if self._source is not None:
+            await self._source.close()
         self._facts = found
         self._held.clear()
         self._seeks.clear()
@@ -231,7 +243,7 @@ class KafkaLog:
         if positions:
             found, losses = await self._ask(weigh, positions)
             if found.id != self._facts.id:
-                self._look_at = 0.0
+                source.broken = True
                 return
             lost |= losses
         await self._begin(source, {p: at.offset for p, at in positions.items() if p not in lost})
@@ -274,14 +286,15 @@ class KafkaLog:
         found = await asyncio.gather(*map(self._totals.position, asked))
         return dict(zip(asked, found, strict=True))
 
-    @cached_property
-    def _admin(self) -> AdminClient:
-        return self._address.admin()
-
     async def _ask(self, question: Callable[..., T], *about: Any) -> T:
         """What Kafka says to it, without holding anybody up. Raises ``StoreAway``."""
-        asked = partial(question, self._address, self._admin, *about)
-        return await asyncio.get_running_loop().run_in_executor(self._asking, asked)
+        admin = self._admin = self._admin or self._address.admin()
+        asked = partial(question, self._address, admin, *about)
+        try:
+            return await asyncio.get_running_loop().run_in_executor(self._asking, asked)
+        except StoreAway:
+            self._admin = None  # what it knows of the cluster may be long past
+            raise
 
     def _lost(self, lost: dict[int, str]) -> LogLost:
         told = "; ".join(f"partition {partition}: {why}" for partition, why in sorted(lost.items()))

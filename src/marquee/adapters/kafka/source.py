@@ -29,7 +29,6 @@ SETTINGS = {
     "fetch.error.backoff.ms": 100,
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 16 * 1024,
-    "topic.metadata.refresh.interval.ms": 10_000,
 }
 SLICE = 0.05
 """Seconds after which a wait looks whether the group gave or took anything."""
@@ -65,7 +64,7 @@ class Source:
         self._consumer: Any = None
         self._leaving = False
         self.broken = False
-        """Whether the driver has failed in a way that another consumer alone mends."""
+        """Whether another consumer alone can go on: the driver has failed, or the topic is new."""
 
     async def fetch(self, most: int, seconds: float) -> None:
         """Wait so long for what arrives, and take at most so many records of it."""

@@ -16,7 +16,7 @@ from ...errors import StoreAway, Unusable
 from ...events import encode
 from ...model import RatingChanged, slot_of
 from ...ports import Slots
-from .client import Address, facts
+from .client import Address, partitions
 from .records import key_of
 
 SETTINGS = {
@@ -29,7 +29,7 @@ SETTINGS = {
     "queue.buffering.max.messages": 500_000,
     "queue.buffering.max.kbytes": 256 * 1024,
     "message.timeout.ms": 30_000,
-    "request.timeout.ms": 5000,
+    "request.timeout.ms": 3000,
     "retry.backoff.ms": 50,
     "retry.backoff.max.ms": 500,
 }
@@ -72,10 +72,10 @@ class KafkaTopic:
         async with self._opening:
             if self._outlet is None:
                 self._slots = await self._agreed_slots()
-                found = await asyncio.to_thread(facts, self._address, self._address.admin())
-                if found.partitions != self._slots:
+                found = await asyncio.to_thread(partitions, self._address, self._address.admin())
+                if found != self._slots:
                     raise Unusable(
-                        f"The topic {self._address.topic} has {found.partitions} partitions, and "
+                        f"The topic {self._address.topic} has {found} partitions, and "
                         f"the stores agree on {self._slots} slots: name the topic that was made "
                         "with them, or delete this one, migrate and rebuild."
                     )

@@ -8,6 +8,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pika
@@ -39,20 +40,23 @@ class Line:
         self._lock = threading.Lock()  # around the connection, which comes and goes
         self._leaving = threading.Event()
         self._thread: threading.Thread | None = None
-        self._is_ready = asyncio.Event()
+        self._is_ready = False
+        self._waiters: list[asyncio.Future[None]] = []
 
     async def ready(self) -> None:
-        """Wait until it can be used. Raises ``StoreAway``."""
+        """Wait until it can be used. Raises ``StoreAway`` where the next attempt fails, too."""
         if self._thread is None:
             logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it meets, callers are told
             self._loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
             self._thread.start()
-        if self._is_ready.is_set():
+        if self._is_ready:
             return
+        waiter: asyncio.Future[None] = self._loop.create_future()
+        self._waiters.append(waiter)
         try:
             async with asyncio.timeout(CONNECT_SECONDS):
-                await self._is_ready.wait()
+                await waiter
         except TimeoutError:
             raise self._address.away(self._reason) from None
 
@@ -63,11 +67,27 @@ class Line:
             if self._connection is not None:
                 self._connection.ioloop.add_callback_threadsafe(self._act)
 
+    def give_up(self) -> None:
+        """It does not answer: connect anew."""
+        self.call(self._leave)
+
     async def close(self) -> None:
         self._leaving.set()
         self.call(self._leave)
         if self._thread is not None:
             await asyncio.to_thread(self._thread.join, CONNECT_SECONDS)
+
+    def _turned(self, ready: bool) -> None:
+        """An attempt has succeeded, or come to its end."""
+        self._is_ready = ready
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if waiter.done():
+                continue
+            if ready:
+                waiter.set_result(None)
+            else:
+                waiter.set_exception(self._address.away(self._reason))
 
     # ---- in the thread
 
@@ -82,7 +102,7 @@ class Line:
         return self._channel is not None and self._channel.is_open
 
     def _ready(self) -> None:
-        self._tell(self._is_ready.set)
+        self._tell(partial(self._turned, True))
 
     def _tell(self, act: Callable[[], None]) -> None:
         """Have something done in the event loop."""
@@ -118,7 +138,7 @@ class Line:
             self._connection = None
             connection.ioloop.close()
         self._channel = None
-        self._tell(self._is_ready.clear)
+        self._tell(partial(self._turned, False))
         self._closed()
         self._act()
 

@@ -180,6 +180,7 @@ class Subscriber(Line):
             async with asyncio.timeout(ANSWER_SECONDS):
                 return await answer
         except TimeoutError:
+            self.give_up()
             raise StoreAway("RabbitMQ does not answer.") from None
         finally:
             self._questions.discard(answer)

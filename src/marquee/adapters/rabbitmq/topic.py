@@ -19,7 +19,7 @@ from .line import Line
 WINDOW = 2000
 """Messages on their way to be confirmed: the more, the larger the disk's writes."""
 
-PUBLISH_SECONDS = 30.0
+PUBLISH_SECONDS = 10.0
 PERSISTENT = 2
 
 
@@ -48,6 +48,7 @@ class RabbitTopic:
             async with asyncio.timeout(PUBLISH_SECONDS):
                 await delivery.future
         except TimeoutError:
+            self._publisher.give_up()
             raise StoreAway("RabbitMQ does not answer.") from None
 
     async def close(self) -> None:
@@ -115,8 +116,9 @@ class Publisher(Line):
         left = [*self._sent.values(), *(message.delivery for message in self._waiting)]
         self._sent.clear()
         self._waiting.clear()
+        away = self._address.away(self._reason)
         for delivery in left:
-            self._settle(delivery, self._address.away(self._reason))
+            self._settle(delivery, away)
 
     def _go_on(self) -> None:
         while self._waiting and len(self._sent) < WINDOW and self._usable:
