@@ -1,6 +1,7 @@
 """What holds for every test: one event loop, and no test that skips and stays green in CI."""
 
 import os
+import signal
 from collections.abc import Generator
 from typing import TypeVar
 
@@ -10,6 +11,9 @@ from hypothesis import settings
 from tests import data
 from tests.chaos import costs
 from tests.support import cassandra, engine, postgres
+
+# Where the tests themselves run in the background, Ctrl-C is ignored; what they start must heed it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # A busy machine is no failure; pytest-timeout stops what really hangs.
 settings.register_profile("marquee", deadline=None)

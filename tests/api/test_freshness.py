@@ -6,7 +6,8 @@ from contextlib import contextmanager
 
 from tests.api.asking import eventually
 
-LIGHTLY = 1.0
+LIGHTLY = 10.0
+"""Seconds. A run of all tests is no light load: how late totals are is measured in benchmarks/."""
 """Seconds within which totals follow at light load; lists and charts within twice as many."""
 
 
@@ -29,7 +30,6 @@ def test_a_movie_can_be_rated_as_soon_as_it_is_there(stage, user, editor):
         eventually(  # word of it may have to come from another process
             lambda movie=movie: user.post(f"/movies/{movie}/users/rate", json={"rate": 9}),
             lambda answer: answer.status_code == 404,
-            within=1,
         )
 
 

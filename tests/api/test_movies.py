@@ -333,7 +333,7 @@ class TestSearch:
         genre = stage.name("genre")
         movie = stage.movie(genres=[genre])
         editor.delete(f"/movies/{movie}")
-        eventually(lambda: pages(anyone, 50, genre=genre), lambda pages: pages == [[]], within=2)
+        eventually(lambda: pages(anyone, 50, genre=genre), lambda pages: pages == [[]])
 
     def test_a_cursor_that_we_did_not_make(self, anyone, shelf):
         query = {"genre": shelf, "limit": 2}

@@ -136,7 +136,9 @@ async def test_frozen_and_woken(under_load):
 
 
 @pytest.mark.parametrize("under_load", [KafkaCluster], indirect=True)
-@pytest.mark.parametrize("fault", [signal.SIGKILL, signal.SIGSTOP])
+@pytest.mark.parametrize(
+    "fault", [signal.SIGKILL, pytest.param(signal.SIGSTOP, marks=pytest.mark.long)]
+)
 async def test_one_of_three_brokers_gone(under_load, fault):
     """Each in its turn, so that each leader of a partition is."""
     _, load, movies, servers = under_load
