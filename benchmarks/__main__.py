@@ -29,6 +29,7 @@ NAMES = (
     "postgres",
     "cassandra_rate",
     "relayed",
+    "published",
     "outbox",
 )
 

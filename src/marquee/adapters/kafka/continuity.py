@@ -15,7 +15,7 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from ...errors import StoreAway
 from ...ports import Batch, Position
 from .client import CALL_SECONDS, Address, Facts, patiently
-from .records import Record, read
+from .records import Content, content_of, mark_of
 
 PAUSE = 0.1
 
@@ -42,11 +42,11 @@ def ends(
     return patiently(address, ask)
 
 
-def last_before(address: Address, facts: Facts, offsets: Mapping[int, int]) -> dict[int, Record]:
+def last_before(address: Address, facts: Facts, offsets: Mapping[int, int]) -> dict[int, Content]:
     """The record before an offset, by partition; left out where there is none any more."""
     waiting = {partition: offset - 1 for partition, offset in offsets.items()}
     places = [TopicPartition(address.topic, *place) for place in waiting.items()]
-    found: dict[int, Record] = {}
+    found: dict[int, Content] = {}
     until = time.monotonic() + CALL_SECONDS
     with closing(Consumer(address.settings | READER)) as consumer:
         consumer.assign(places)
@@ -54,13 +54,15 @@ def last_before(address: Address, facts: Facts, offsets: Mapping[int, int]) -> d
             if time.monotonic() > until:
                 raise StoreAway("Kafka does not answer.")
             message = consumer.poll(PAUSE)
-            if message is None or waiting.get(message.partition()) is None:
+            partition = -1 if message is None else message.partition()
+            if partition not in waiting:
                 continue
             if message.error() is None:
-                found[message.partition()] = read(message, facts.partitions)
+                raw = message.value() or b""
+                found[partition] = content_of(raw, partition, facts.partitions)
             elif message.error().code() != KafkaError._AUTO_OFFSET_RESET:
                 raise address.away(message.error())
-            del waiting[message.partition()]
+            del waiting[partition]
     return found
 
 
@@ -80,7 +82,7 @@ def losses(
     return {partition: why for partition, why in found.items() if why}
 
 
-def loss(at: Position, first: int, behind: int, facts: Facts, before: Record | None) -> str | None:
+def loss(at: Position, first: int, behind: int, facts: Facts, before: Content | None) -> str | None:
     """What is missing between a position and a partition from ``first`` to ``behind``."""
     offset, mark = at
     if mark and mark.split(" ")[0] != facts.id:
@@ -90,7 +92,7 @@ def loss(at: Position, first: int, behind: int, facts: Facts, before: Record | N
     if offset > behind:
         return f"it ends at {behind}, and was folded up to {offset}"
     # At the very first record what stood before it is gone by time, with nothing of ours.
-    if mark and offset > first and (before is None or before.mark(facts.id) != mark):
+    if mark and offset > first and (before is None or mark_of(facts.id, before) != mark):
         return f"record {offset - 1} is not the one that was folded"
     return None
 

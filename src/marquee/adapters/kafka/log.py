@@ -17,8 +17,8 @@ from ...model import RatingChanged
 from ...ports import Batch, Poison, Position, TotalsStore
 from . import continuity
 from .client import Address, Facts, facts, partitions
-from .records import Record
-from .source import Failed, Given, Source, Taken
+from .records import Content, mark_of
+from .source import Failed, Given, Run, Source, Taken
 
 LOOK_SECONDS = 5.0
 """So often it is seen whether the topic is the same one still, and what was lost put right."""
@@ -36,7 +36,7 @@ class Held:
     ``doubted``: where records seemed to be missing."""
 
     at: int | None = None
-    records: deque[Record] = field(default_factory=deque)
+    records: deque[Content] = field(default_factory=deque)
     lost: str = ""
     lost_at: Position | None = None
     doubted: int = -1
@@ -194,9 +194,8 @@ class KafkaLog:
         arrivals = source.arrivals
         while arrivals:
             arrival = arrivals.popleft()
-            if isinstance(arrival, list):
-                for partition, record in arrival:
-                    self._put(partition, record)
+            if isinstance(arrival, Run):
+                self._put(arrival)
             elif isinstance(arrival, Given):
                 for partition in arrival.partitions:
                     self._held[partition] = Held()
@@ -215,20 +214,20 @@ class KafkaLog:
         elif code != KafkaError._MAX_POLL_EXCEEDED:  # then the group takes us back by itself
             raise self._address.away(failed.error)
 
-    def _put(self, partition: int, record: Record) -> None:
-        held = self._held.get(partition)
+    def _put(self, run: Run) -> None:
+        held = self._held.get(run.partition)
         if held is None or held.at is None:
             return
         expected = held.at + len(held.records)
-        if record.offset == expected:
-            held.records.append(record)
-        elif record.offset > expected and held.doubted != expected:
+        if run.first <= expected:  # what is below is there already
+            held.records.extend(run.contents[expected - run.first :])
+        elif held.doubted != expected:
             held.doubted = expected  # it may be from before a seek: read it once more
-            self.seek(partition, held.at)
+            self.seek(run.partition, held.at)
             held.begin(None)
-        elif record.offset > expected:
+        else:
             held.begin(None)
-            self._missing[partition] = f"records {expected}-{record.offset - 1} are missing"
+            self._missing[run.partition] = f"records {expected}-{run.first - 1} are missing"
 
     async def _settle(self, source: Source) -> None:
         """Read on from where was sought, and begin what is new where the totals stand."""
@@ -267,16 +266,15 @@ class KafkaLog:
         if partition is None:
             return None
         held = self._held[partition] = self._held.pop(partition)  # its next turn is the last
-        records = [held.records.popleft() for _ in range(min(limit, len(held.records)))]
-        contents = [record.content for record in records]
-        start, held.at = held.at, records[-1].offset + 1
+        contents = [held.records.popleft() for _ in range(min(limit, len(held.records)))]
+        start, held.at = held.at, (held.at or 0) + len(contents)
         return Batch(
             [content for content in contents if isinstance(content, RatingChanged)],
             [content for content in contents if isinstance(content, Poison)],
             partition,
             start,
             held.at,
-            records[-1].mark(self._facts.id),
+            mark_of(self._facts.id, contents[-1]),
         )
 
     # ---- asking

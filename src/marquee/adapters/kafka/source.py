@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from .client import Address
-from .records import Record, read
+from .records import Content, content_of
 
 SETTINGS = {
     "enable.auto.commit": False,
@@ -27,6 +27,7 @@ SETTINGS = {
     "isolation.level": "read_uncommitted",  # a stranger's open transaction holds nobody up
     "fetch.wait.max.ms": 100,  # a partition that is begun waits so long for the request before it
     "fetch.error.backoff.ms": 100,
+    "fetch.queue.backoff.ms": 10,  # by default a full queue is looked at a second later
     "queued.min.messages": 20_000,
     "queued.max.messages.kbytes": 16 * 1024,
 }
@@ -49,7 +50,15 @@ class Failed(NamedTuple):
     error: KafkaError
 
 
-Arrival = Given | Taken | Failed | list[tuple[int, Record]]
+class Run(NamedTuple):
+    """Records of one partition, each behind the one before, from the offset ``first`` on."""
+
+    partition: int
+    first: int
+    contents: list[Content]
+
+
+Arrival = Given | Taken | Failed | Run
 
 
 class Source:
@@ -108,15 +117,18 @@ class Source:
                 return
 
     def _sort(self, messages: list[Any]) -> None:
-        records = []
+        slots, at, behind = self._slots, -1, -1
+        contents: list[Content] = []
         for message in messages:
-            error = message.error()
-            if error is None:
-                records.append((message.partition(), read(message, self._slots)))
-            else:
-                self.arrivals.append(Failed(message.partition(), error))
-        if records:
-            self.arrivals.append(records)
+            error, partition, offset = message.error(), message.partition(), message.offset()
+            if error is not None:
+                self.arrivals.append(Failed(partition, error))
+                continue
+            if partition != at or offset != behind:
+                contents = []
+                self.arrivals.append(Run(partition, offset, contents))
+            contents.append(content_of(message.value() or b"", partition, slots))
+            at, behind = partition, offset + 1
 
     def _read_from(self, offsets: Mapping[int, int]) -> None:
         self._leave_out(self._read & offsets.keys())
