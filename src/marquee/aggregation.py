@@ -11,6 +11,7 @@ from dataclasses import replace
 from .errors import PositionMoved, StoreAway
 from .events import encode
 from .ports import Batch, EventLog, Notices, Poison, TotalsStore
+from .troubles import Trouble
 
 BATCH = 10_000
 """Events in one fold, at most: the more of them share a movie, the less there is to write."""
@@ -53,11 +54,13 @@ class Aggregator:
 
     async def run(self) -> None:
         """Fold for ever, as the log delivers; while a store is away, try again every second."""
+        trouble = Trouble(log, "aggregation waits for a store")
         while True:
             try:
                 await self.step()
+                trouble.over()
             except StoreAway as away:
-                log.warning("aggregation waits for a store: %s", away)
+                trouble.tell(away)
                 await asyncio.sleep(1)
 
     async def _fold(self, batch: Batch) -> int:

@@ -13,6 +13,7 @@ from .errors import Invalid, NotFound, StoreAway
 from .model import Nomination
 from .ports import Catalogue, Notices
 from .suggestions import Suggestions
+from .troubles import Trouble
 
 AT_LEAST_EVERY = 1.0
 AT_MOST_EVERY = 0.1
@@ -120,11 +121,13 @@ class BestPictures:
 
     async def run(self) -> None:
         """Follow the catalogue: at each notice, and every second in case one was lost."""
+        trouble = Trouble(log, "the nominations are served as they were")
         while True:
             try:
                 await self.step()
+                trouble.over()
             except StoreAway as away:
-                log.warning("the nominations are served as they were: %s", away)
+                trouble.tell(away)
             await asyncio.sleep(AT_MOST_EVERY)
             with suppress(TimeoutError):
                 async with asyncio.timeout(AT_LEAST_EVERY - AT_MOST_EVERY):

@@ -29,6 +29,11 @@ class StoreAway(MarqueeError):
     """A store can't be reached, or can't write, at present. Nothing was promised; try again."""
 
 
+class NotMade(StoreAway):
+    """A store is there, and lacks what `marquee migrate` makes. A server waits until it has it; to
+    a command it is said at once."""
+
+
 class LogLost(StoreAway):
     """The event log is not, or not all of it, the one that was folded: reading on would lose what
     is missing. Stays so until `marquee rebuild`; what else can go on goes on."""

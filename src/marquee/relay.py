@@ -18,6 +18,7 @@ from typing import TypeVar
 from .errors import StoreAway
 from .model import RatingChanged
 from .ports import EventLog, Intent, Outbox, Topic, TotalsStore
+from .troubles import Trouble
 
 MINUTE = 60_000_000
 """A bucket's, in microseconds."""
@@ -92,7 +93,7 @@ class Relay:
         self._clock = clock
         self._pause = pause
         self._polls = asyncio.Semaphore(POLLS)
-        self._warned_at = float("-inf")
+        self._trouble = Trouble(log, "the relay waits for a store")
         self.shards: dict[int, Shard] = {}
         self.relayed = 0
         self._closed_at = clock()
@@ -263,13 +264,13 @@ class Relay:
 
     async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T | None:
         try:
-            return await step()
+            done = await step()
         except StoreAway as away:
-            if self._clock() > self._warned_at + 1:  # each shard comes to notice it
-                self._warned_at = self._clock()
-                log.warning("the relay waits for a store: %s", away)
+            self._trouble.tell(away)
             await asyncio.sleep(1)
             return None
+        self._trouble.over()
+        return done
 
 
 def share_of(shards: int, relays: int, rank: int) -> tuple[int, int]:

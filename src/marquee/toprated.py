@@ -12,6 +12,7 @@ from typing import NamedTuple
 from .errors import StoreAway
 from .model import TOP_TEN, Chart, ChartQuery, Prior
 from .ports import Cache, Charts, Kept, Notices
+from .troubles import Trouble
 
 AT_LEAST_EVERY = 1.5
 """Seconds after which the ten is refreshed also where nobody told of a change."""
@@ -56,11 +57,13 @@ class Refresher:
         self._notices.tell("ten")
 
     async def run(self) -> None:
+        trouble = Trouble(log, "the ten waits for a store")
         while True:
             try:
                 await self.step()
+                trouble.over()
             except StoreAway as away:
-                log.warning("the ten waits for a store: %s", away)
+                trouble.tell(away)
             await asyncio.sleep(self._least)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0, AT_LEAST_EVERY - self._least)):
@@ -129,11 +132,13 @@ class TopRated:
 
     async def run(self) -> None:
         """Follow the cache: at each notice, and every second in case one was lost."""
+        trouble = Trouble(log, "the ten is served as it was")
         while True:
             try:
                 await self.step()
+                trouble.over()
             except StoreAway as away:
-                log.warning("the ten is served as it was: %s", away)
+                trouble.tell(away)
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await self._told.wait()

@@ -4,7 +4,6 @@ A store that is away is no reason not to start: its calls say so, and it comes b
 """
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
@@ -14,7 +13,7 @@ from typing import Any, Protocol
 
 from ..adapters.memory import MemoryRateLimiter
 from ..config import Settings
-from ..errors import LogLost, MarqueeError, StoreAway, Unusable
+from ..errors import LogLost, MarqueeError, NotMade, StoreAway, Unusable
 from ..http.operations import Probe
 from ..ports import Slots, TotalsStore
 from ..relay import arrive
@@ -145,7 +144,7 @@ async def told_slots(parts: Mapping[str, Any]) -> int:
     """The number of slots, as the rating store was told: a relay asks no other."""
     slots = await parts["told"]("slots")
     if slots is None:
-        raise StoreAway("Nobody has agreed on slots yet: run `marquee migrate`.")
+        raise NotMade("Nobody has agreed on slots yet: run `marquee migrate`.")
     return int(slots)
 
 
@@ -182,32 +181,36 @@ def open_cache(settings: Settings, there: Opened) -> dict[str, Any]:
 async def answering(stores: Stores) -> AsyncIterator[None]:
     """Go on as soon as all stores answer. Raises ``StoreAway``, saying which does not, and
     ``Unusable``."""
-    tasks = [asyncio.ensure_future(run()) for run in stores.runs.values()]
+    runs = [asyncio.ensure_future(run()) for run in stores.runs.values()]
+    waits = [
+        asyncio.ensure_future(answered(name, probe, runs)) for name, probe in stores.probes.items()
+    ]
     try:
-        for name, probe in stores.probes.items():
-            await answered(name, probe, tasks)
+        await asyncio.gather(*waits)
         yield
     finally:
-        for task in tasks:
+        for task in (*waits, *runs):
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*waits, *runs, return_exceptions=True)
 
 
 async def answered(name: str, probe: Probe, behind: Collection["asyncio.Future[None]"]) -> None:
-    until = time.monotonic() + ANSWER_SECONDS
-    while True:
-        for task in behind:
-            if task.done():
-                task.result()  # one that ends says why no store of its kind will ever answer
-        try:
-            async with asyncio.timeout(ANSWER_SECONDS):
-                return await probe()
-        except TimeoutError:
-            raise StoreAway(f"{name}: it does not answer.") from None
-        except StoreAway as away:
-            if time.monotonic() > until:
-                raise StoreAway(f"{name}: {away}") from None
-            await asyncio.sleep(PATIENCE)
+    why = "It does not answer."
+    try:
+        async with asyncio.timeout(ANSWER_SECONDS):
+            while True:
+                for task in behind:
+                    if task.done():
+                        task.result()  # it says why no store of its kind will ever answer
+                try:
+                    return await probe()
+                except NotMade:
+                    raise
+                except StoreAway as away:
+                    why = str(away)
+                await asyncio.sleep(PATIENCE)
+    except TimeoutError:
+        raise StoreAway(f"{name}: {why}") from None
 
 
 def migrate(settings: Settings, slots: int | None, shards: int | None) -> list[str]:

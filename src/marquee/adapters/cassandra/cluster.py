@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from cassandra import OperationTimedOut, Timeout
 from cassandra.cluster import Cluster, ResultSet, Session
 
-from ...errors import StoreAway, Unusable
+from ...errors import NotMade, StoreAway, Unusable
+from ...troubles import Trouble
 from .address import check_overlap, parse
 from .driver import AWAY, ERRORS, connect, copies_of, make_cluster, serial_level
 from .migration import MIGRATE, check_version
@@ -31,9 +32,6 @@ LOST_SECONDS = 15
 
 UNSWEPT_MINUTES = 7 * 24 * 60 // 2
 """Half the time for which the outbox keeps an intent."""
-
-LOG_EVERY = 5.0
-"""Seconds between two lines on what the driver says: in an outage everybody comes to notice it."""
 
 LOOK_EVERY = 30.0
 """Seconds between two looks at how far the outbox is swept."""
@@ -92,8 +90,8 @@ class Cassandra:
         self._answers: deque[Answer] = deque()
         self._woken = False
         self._there = asyncio.Event()
-        self._why_away = AWAY
-        self._logged_at = float("-inf")
+        self._why_away = StoreAway(AWAY)
+        self._trouble = Trouble(log, str(self.address))
         self._agreements: Agreements | None = None
         self._ahead = 0
         self._unswept = False
@@ -111,12 +109,13 @@ class Cassandra:
                 await self._measure()
                 await self._agree()
                 self._there.set()
+                self._trouble.over()
                 log.info("connected to %s", self.address)
                 await self._stay()
             except StoreAway as away:
-                if str(away) != self._why_away:
-                    log.warning("%s: %s", self.address, away)
-                self._why_away = str(away)
+                self._why_away = away
+                if isinstance(away, NotMade):
+                    self._trouble.tell(away)
             finally:
                 self._there.clear()
                 await asyncio.to_thread(self._disconnect)
@@ -129,7 +128,7 @@ class Cassandra:
             async with asyncio.timeout(within):
                 await self._there.wait()
         except TimeoutError:
-            raise StoreAway(self._why_away) from None
+            raise self._is_away() from None
 
     async def close(self) -> None:
         with self._opening:
@@ -171,7 +170,7 @@ class Cassandra:
     def ranges(self) -> list[tuple[int, int]]:
         """The ring as ranges of tokens, (above, up to), each on the same nodes."""
         if self._cluster is None:
-            raise StoreAway(self._why_away)
+            raise self._is_away()
         token_map = self._cluster.metadata.token_map
         ring = [token.value for token in token_map.ring] if token_map else []
         edges = sorted({LEAST_TOKEN, *ring, LARGEST_TOKEN})
@@ -183,13 +182,13 @@ class Cassandra:
         """The store's time: measured every second, in between carried by the monotonic clock.
         Raises ``StoreAway`` before it was."""
         if self._agreements is None:
-            raise StoreAway(self._why_away)
+            raise self._is_away()
         return ticks() + self._ahead
 
     @property
     def agreements(self) -> Agreements:
         if self._agreements is None:
-            raise StoreAway(self._why_away)
+            raise self._is_away()
         return self._agreements
 
     def check_swept(self) -> None:
@@ -253,8 +252,12 @@ class Cassandra:
 
     def _open_session(self) -> Session:
         if self._session is None:
-            raise StoreAway(self._why_away)
+            raise self._is_away()
         return self._session
+
+    def _is_away(self) -> StoreAway:
+        """Why there is nothing to be had: of the same kind, to be raised anew."""
+        return type(self._why_away)(*self._why_away.args)
 
     def _drain(self) -> None:
         self._woken = False
@@ -269,16 +272,14 @@ class Cassandra:
 
     def _away(self, error: BaseException) -> StoreAway:
         """What can't be done now, in our terms; the driver's own words go to the log alone."""
-        if time.monotonic() > self._logged_at + LOG_EVERY:
-            self._logged_at = time.monotonic()
-            log.warning("Cassandra: %s: %s", type(error).__name__, error)
+        self._trouble.tell(f"{type(error).__name__}: {error}")
         return StoreAway(AWAY)
 
     async def _agree(self) -> None:
         agreed: dict[str, str] = dict(await self.execute(AGREED))
         check_version(int(agreed.get("schema", 0)), self.address)
         if "rater_key" not in agreed:
-            raise StoreAway(NOT_MADE)
+            raise NotMade(NOT_MADE)
         found = Agreements(bytes.fromhex(agreed["rater_key"]), int(agreed["shards"]))
         if self._agreements not in (None, found):
             raise Unusable(f"{self.address} is another store than it was: start anew.")
@@ -293,6 +294,7 @@ class Cassandra:
                     look = time.monotonic() + LOOK_EVERY
                     await self._look()
                 await self._measure()
+                self._trouble.over()
                 heard = time.monotonic()
             await asyncio.sleep(1)
         log.warning("%s: nothing was heard for a while", self.address)
@@ -335,7 +337,7 @@ class Cassandra:
             session = connect(cluster)
             copies = copies_of(session, self.address)
             if copies is None:
-                raise StoreAway(NOT_MADE)
+                raise NotMade(NOT_MADE)
             check_overlap(self.address.consistency, copies)
             session.set_keyspace(self.address.keyspace)
             with self._opening:

@@ -12,7 +12,7 @@ from cassandra import InvalidRequest
 from cassandra.cluster import Session
 from cassandra.query import SimpleStatement
 
-from ...errors import StoreAway, Unusable
+from ...errors import NotMade, StoreAway, Unusable
 from .address import Address, check_overlap, parse
 from .driver import connected, copies_of, datacenter_of, serial_level
 
@@ -61,7 +61,7 @@ def check_version(version: int, address: Address) -> None:
             "upgrade Marquee."
         )
     if version < known:
-        raise StoreAway(f"The rating store's schema is {version}, and not {known} yet: {MIGRATE}.")
+        raise NotMade(f"The rating store's schema is {version}, and not {known} yet: {MIGRATE}.")
 
 
 def migrate(url: str, shards: int | None = None, slots: int | None = None) -> list[str]:

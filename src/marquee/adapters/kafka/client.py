@@ -10,7 +10,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from confluent_kafka import KafkaError, KafkaException, TopicCollection
 from confluent_kafka.admin import AdminClient
 
-from ...errors import StoreAway, Unusable
+from ...errors import NotMade, StoreAway, Unusable
 
 TOPIC = "movie_rate_topic"
 CALL_SECONDS = 5.0
@@ -100,9 +100,9 @@ class Address:
 
     def away(self, error: KafkaError) -> StoreAway:
         """What Kafka can't do now, in our terms; its own words go to the log alone."""
-        log.info("Kafka: %s", error)
+        log.debug("Kafka: %s", error)
         if error.code() in MISSING:
-            return StoreAway(f"Kafka has no such topic {self.topic}: run `marquee migrate`.")
+            return NotMade(f"Kafka has no such topic {self.topic}: run `marquee migrate`.")
         if error.code() in REFUSED:
             return StoreAway("Kafka refuses us: check the user, the password and what it may do.")
         return StoreAway("Kafka can't be reached at present.")

@@ -12,15 +12,14 @@ from .migrating import (
     Connection,
     agreed,
     first_line,
-    named,
     number_of,
     one,
     open_shard,
     read_version,
-    steps,
 )
 from .server import parameters
 from .shards import MAP, prior_of
+from .versions import named, steps
 
 DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 SETTING = "SELECT current_setting(%s)"

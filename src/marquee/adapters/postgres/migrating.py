@@ -7,7 +7,6 @@ what stands: it can be run again after it was cut short anywhere.
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from importlib import resources
 from typing import Any
 
 import psycopg
@@ -18,6 +17,7 @@ from ...errors import Unusable
 from ...model import Prior
 from .server import parameters
 from .shards import AGREED, MAP, Priors, describe, dict_of, prior_of
+from .versions import VERSION, check_not_newer, named, steps
 
 SLOTS = 16
 OLDEST = 15
@@ -31,7 +31,6 @@ EMPTY = """
             SELECT FROM pg_depend  -- of an extension
             WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e'))"""
 ENCODING = "SHOW server_encoding"
-VERSION = "SELECT coalesce(max(number), 0) FROM schema_version"
 KEEP_VERSIONS = "CREATE TABLE schema_version (number integer NOT NULL, at timestamptz NOT NULL)"
 KEEP_VERSION = "INSERT INTO schema_version VALUES (%s, now())"
 
@@ -165,12 +164,6 @@ def create_database(url: str) -> None:
 # ---- each shard --------------------------------------------------------------------------------
 
 
-def steps() -> list[str]:
-    """The schema's numbered files, in order; a file's version is how many of them it has had."""
-    folder = resources.files(__package__) / "schema"
-    return [file.read_text() for file in sorted(folder.iterdir(), key=lambda file: file.name)]
-
-
 def upgrade(shard: Connection, url: str) -> str:
     with shard.transaction():
         version = read_version(shard, url)
@@ -190,13 +183,9 @@ def read_version(shard: Connection, url: str) -> int:
         if not one(shard, EMPTY):
             raise Unusable(f"{named(url)} is a database, but not one of Marquee's.")
         shard.execute(KEEP_VERSIONS)
-    version, known = one(shard, VERSION), len(steps())
-    if version > known:
-        raise Unusable(
-            f"{named(url)} was made by a newer Marquee (schema {version}, this one knows {known}): "
-            "upgrade Marquee, or restore a backup of that time."
-        )
-    return int(version)
+    version = int(one(shard, VERSION))
+    check_not_newer(version, url)
+    return version
 
 
 def settle(shards: Sequence[Connection], slots: int | None) -> list[tuple[int, int]]:
@@ -378,12 +367,6 @@ def number_of(agreed: Mapping[str, str]) -> tuple[str | None, str | None]:
 
 def prior_rows(prior: Prior) -> dict[str, int]:
     return {"prior_weight": prior.weight, "prior_mean": prior.mean}
-
-
-def named(url: str) -> str:
-    """A shard as people may read it: no password."""
-    told = conninfo_to_dict(url)
-    return f"{told.get('host', 'localhost')}:{told.get('port', 5432)}/{told.get('dbname', '')}"
 
 
 def first_line(error: psycopg.Error) -> str:

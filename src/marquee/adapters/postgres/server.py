@@ -12,7 +12,9 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
-from ...errors import Invalid, MarqueeError, StoreAway, Unusable
+from ...errors import Invalid, MarqueeError, NotMade, StoreAway, Unusable
+from ...troubles import Trouble
+from .versions import named
 
 READ_SECONDS = 3.0
 CALL_SECONDS = 10.0
@@ -41,10 +43,12 @@ IN_THE_WAY = ("40001", "40P01", "25P03", "25006", "57P01", "57P02")
 """Conflicts, sessions that were ended, servers that became replicas: what was begun is undone, and
 may be tried again, on another connection."""
 
+NOT_MADE = {
+    "3D000": "The movie store has no such database yet: run `marquee migrate`.",
+    "42P01": "The movie store has no schema yet: run `marquee migrate`.",
+}
 AWAY = {
     "28": "The movie store does not let us in: its name or password is wrong.",
-    "3D000": "The movie store has no such database yet.",
-    "42P01": "The movie store has no schema yet: run `marquee migrate`.",
     "42501": "The movie store denies us a table: `marquee doctor` says which.",
     "53100": "The disk is full: nothing more can be kept.",
     "25006": "The movie store can't be written: it is a replica.",
@@ -67,6 +71,7 @@ class Server:
     def __init__(self, url: str, settings: Mapping[str, str] = BY_KEY, most: int = 8) -> None:
         self.url = url
         self._parameters = parameters(url, LIMITS | dict(settings))
+        self._trouble = Trouble(log, f"PostgreSQL at {named(url)}")
         self._room = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
         self._resting_until = 0.0
@@ -104,7 +109,7 @@ class Server:
             try:
                 await cursor.execute("COMMIT")
             except psycopg.Error as error:  # nobody knows what became of it: not to be tried again
-                raise as_ours(error) from error
+                raise self._ours(error) from error
             return result
 
         return await self._try_twice(whole, seconds)
@@ -123,7 +128,7 @@ class Server:
                 await self._drop_idle()  # as old as the one that was lost
                 return await self._run(job, seconds)
         except psycopg.Error as error:
-            raise as_ours(error) from error
+            raise self._ours(error) from error
 
     async def _run(self, job: Job[T], seconds: float) -> T:
         loop = asyncio.get_running_loop()
@@ -135,7 +140,9 @@ class Server:
             raise StoreAway("The movie store is busy.") from None
         try:
             async with self._connection(deadline) as connection:
-                return await job(connection.cursor(binary=True))
+                result = await job(connection.cursor(binary=True))
+            self._trouble.over()
+            return result
         finally:
             self._room.release()
 
@@ -170,7 +177,7 @@ class Server:
         except psycopg.OperationalError as error:
             if now() - began >= CONNECT_SECONDS:
                 self._resting_until = now() + REST_SECONDS
-            raise as_ours(error) from error
+            raise self._ours(error) from error
         connection.prepared_max = 500  # each slot has statements of its own
         return connection
 
@@ -181,6 +188,13 @@ class Server:
             line = socket.socket(fileno=os.dup(connection.fileno()))
             with line:
                 line.shutdown(socket.SHUT_RDWR)
+
+    def _ours(self, error: psycopg.Error) -> MarqueeError:
+        """In our terms; its own words go to the log alone."""
+        ours = as_ours(error)
+        if isinstance(ours, StoreAway):
+            self._trouble.tell(f"{str(error).strip()} ({error.sqlstate or type(error).__name__})")
+        return ours
 
     async def _drop_idle(self) -> None:
         while self._idle:
@@ -220,10 +234,11 @@ def may_be_tried_again(error: psycopg.Error) -> bool:
 
 
 def as_ours(error: psycopg.Error) -> MarqueeError:
-    """What PostgreSQL can't do now, in our terms; its own words go to the log alone."""
+    """What PostgreSQL can't do now, in our terms."""
     state = error.sqlstate or ""
-    log.error("PostgreSQL: %s (%s)", str(error).strip(), state or type(error).__name__)
     if isinstance(error, psycopg.DataError):
         return Invalid("The movie store can't keep these values.")
+    if state in NOT_MADE:
+        return NotMade(NOT_MADE[state])
     told = AWAY.get(state) or AWAY.get(state[:2])
     return StoreAway(told or "The movie store can't be reached at present.")

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, TypeVar
 
-from ...errors import MarqueeError, StoreAway, Unusable
+from ...errors import MarqueeError, NotMade, StoreAway, Unusable
 from ...model import Prior, slot_of
 from .server import READ_SECONDS, Cursor, Job, Row, Server, rows_of
+from .versions import VERSION, check_version
 
 LOOK_EVERY = 1.0
 """Seconds after which the map is read again, in case a slot has moved."""
@@ -89,6 +90,7 @@ class Postgres:
         self._lists = Server(urls[0], LISTS)
         self._replica = Server(read_url.split(maxsplit=1)[0], LISTS) if read_url else None
         self._replica_follows = True
+        self._versions_checked = False
         self._written_to = "0/0"
         self._map: SlotMap | None = None
         self._reading: asyncio.Task[SlotMap] | None = None
@@ -107,6 +109,7 @@ class Postgres:
 
     async def probe(self) -> None:
         """Raises ``StoreAway`` where any shard is away, ``Unusable`` where it is not ours."""
+        await self._check_versions()
         await self.read_map()
         for number, shard in enumerate(self.shards):
             ((writable,),) = await shard.fetch(PROBE)
@@ -122,7 +125,9 @@ class Postgres:
     # ---- what is agreed
 
     async def agree(self, prior: Priors) -> None:
-        """Raises ``Unusable`` where the settings make another prior of the one that stands."""
+        """Raises ``Unusable`` where a schema is newer than we know, or where the settings make
+        another prior of the one that stands."""
+        await self._check_versions()
         stands = (await self.read_map()).prior
         if prior(stands) != stands:
             raise Unusable(
@@ -130,6 +135,14 @@ class Postgres:
                 f"{describe(prior(stands))}: run `marquee migrate` to change it, or take the "
                 "setting away."
             )
+
+    async def _check_versions(self) -> None:
+        """Once: what is upgraded later is a newer Marquee's doing, which lets us go on."""
+        if not self._versions_checked:
+            for shard in self.shards:
+                ((version,),) = await shard.fetch(VERSION)
+                check_version(version, shard.url)
+            self._versions_checked = True
 
     async def recall(self, name: str) -> str | None:
         """What was kept under a name; None where nothing was."""
@@ -171,7 +184,7 @@ class Postgres:
         check_number(0, agreed)
         places = [tuple(row) for row in await self.home.fetch(MAP)]
         if not places or len(places) != int(agreed["slots"]):
-            raise StoreAway("The movie store has no map of its slots yet: run `marquee migrate`.")
+            raise NotMade("The movie store has no map of its slots yet: run `marquee migrate`.")
         if max(shard for shard, _ in places) >= len(self.shards):
             raise Unusable("movies_url lacks a shard that holds movies: name all of them.")
         return SlotMap(tuple(places), prior_of(agreed))

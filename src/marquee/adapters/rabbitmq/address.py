@@ -13,7 +13,7 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
-from ...errors import StoreAway, Unusable
+from ...errors import NotMade, StoreAway, Unusable
 
 QUEUE = "movie_rate_topic"
 PORTS = {"amqp": 5672, "amqps": 5671}
@@ -66,10 +66,10 @@ class Address:
 
     def away(self, reason: BaseException | None) -> StoreAway:
         """What RabbitMQ can't do now, in our terms; its own words go to the log alone."""
-        log.info("RabbitMQ: %r", reason)
+        log.debug("RabbitMQ: %r", reason)
         code = reason.reply_code if isinstance(reason, ChannelClosedByBroker) else 0
         if code == NOT_FOUND:
-            return StoreAway(f"RabbitMQ has no queue {self.queue}: run `marquee migrate`.")
+            return NotMade(f"RabbitMQ has no queue {self.queue}: run `marquee migrate`.")
         if code == ACCESS_REFUSED or isinstance(reason, REFUSED):
             return StoreAway("RabbitMQ refuses us: check the user, the password and their rights.")
         return StoreAway("RabbitMQ can't be reached at present.")

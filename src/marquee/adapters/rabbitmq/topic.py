@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import pika
 
-from ...errors import StoreAway
+from ...errors import NotMade, StoreAway
 from ...events import encode
 from ...model import RatingChanged, slot_of
 from ...ports import Slots
@@ -132,7 +132,7 @@ class Publisher(Line):
 
     def _returned(self, *_: object) -> None:
         """There is no such queue. Which message it was is not told: none of them is safe."""
-        missing = StoreAway(f"RabbitMQ has no queue {self._address.queue}: run `marquee migrate`.")
+        missing = NotMade(f"RabbitMQ has no queue {self._address.queue}: run `marquee migrate`.")
         for delivery in self._sent.values():
             delivery.fail(missing)
 

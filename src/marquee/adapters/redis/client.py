@@ -108,7 +108,7 @@ class Redis:
             await asyncio.sleep(WATCH_SECONDS)
             self._forget_former_nodes()
             if any(breaker.failing() > LOST_SECONDS for breaker in self._breakers.values()):
-                log.info("Redis is looked for anew")
+                log.debug("Redis is looked for anew")
                 self._replace()
 
     async def close(self) -> None:

@@ -1,0 +1,44 @@
+"""What is wrong for a while is told once: when it begins, when it changes, and when it is over."""
+
+import logging
+import time
+from collections.abc import Callable
+
+CALM_SECONDS = 5.0
+"""After so long without it a trouble is over: many may have it, and some of them come through."""
+
+MOST = 20
+"""Different words for one trouble that are remembered as told."""
+
+
+class Trouble:
+    """What somebody waits for, tries again and again, and would have told each time.
+
+    ``what``: how each line begins.
+    """
+
+    def __init__(
+        self, log: logging.Logger, what: str, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._log = log
+        self._what = what
+        self._clock = clock
+        self._told: set[str] = set()
+        self._last = 0.0
+
+    def tell(self, why: object) -> None:
+        """It is so, or still so."""
+        self._last = self._clock()
+        words = str(why)
+        if words in self._told:
+            return
+        if len(self._told) >= MOST:
+            self._told.clear()
+        self._told.add(words)
+        self._log.warning("%s: %s", self._what, words)
+
+    def over(self) -> None:
+        """It is not so now; that it is over is told when it has not been for a while."""
+        if self._told and self._clock() > self._last + CALM_SECONDS:
+            self._told.clear()
+            self._log.info("%s: no more", self._what)
