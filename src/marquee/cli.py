@@ -27,8 +27,8 @@ if TYPE_CHECKING:  # commands import what they need: `marquee --help` is quick
 
 T = TypeVar("T")
 
-ALL = ("ratings", "events", "movies", "cache")
-"""The stores that may each be on servers of its own."""
+PROMISES = ("ratings", "events", "movies")
+"""The stores that promises are about."""
 
 # Typer carries a click of its own, and does not name this one itself.
 UsageFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
@@ -59,7 +59,8 @@ class Given:
 def settings(**flags: object) -> config.Settings:
     file = Given.file or (Path(f) if (f := os.environ.get("MARQUEE_CONFIG")) else None)
     found = config.load(flags, os.environ, file, say)
-    logs.configure(found["log_format"], found["log_level"])
+    quiet = found.sources["log_level"] == "default"  # a command says itself what is wrong
+    logs.configure(found["log_format"], "error" if quiet else found["log_level"])
     return found
 
 
@@ -113,6 +114,7 @@ def serve(
     from .wiring import HTTP_ROLES, ROLES, WORKERS, on_servers
 
     found = settings(host=host, port=port, data=data, workers=workers)
+    logs.configure(found["log_format"], found["log_level"])
     for role in roles or ():
         if role not in ROLES:
             raise Unusable(f"There is no role {role!r}{config.nearest(role, list(ROLES))}")
@@ -126,7 +128,9 @@ def serve(
         )
     ours = tuple(dict.fromkeys(roles or (ROLES if on_servers(found) else HTTP_ROLES)))
     with listen(found["host"], found["port"]) as listener:
-        if found["workers"] > 1 and share(found["workers"]) > 0:  # the first does all there is
+        if (
+            found["workers"] > 1 and share(found["workers"], listener) > 0
+        ):  # the first does all there is
             ours = tuple(role for role in ours if role in HTTP_ROLES) or ours
         run(serve_all(found, ours, listener, with_demo=demo))
 
@@ -214,8 +218,7 @@ def import_files(
             await stores.catch_up()
         return done
 
-    needs = ("ratings", "movies", "cache")
-    for line in run(on_stores(settled, main, *needs, make=not dry_run)).lines():
+    for line in run(on_stores(settled, main, "ratings", "movies", make=not dry_run)).lines():
         print(line)
     if dry_run:
         print("dry run: nothing was changed")
@@ -234,7 +237,7 @@ def demo(data: Data = None) -> None:
         await stores.catch_up()
         await stores.remember(DEMO, "loaded")
 
-    run(on_stores(found, main, "ratings", "movies", "cache", make=True))
+    run(on_stores(found, main, "ratings", "movies", make=True))
     print(demo_data.LABEL)
 
 
@@ -320,7 +323,7 @@ def verify(data: Data = None) -> None:
     async def main(stores: "Stores") -> "list[Drift]":
         return await promises(stores).verify()
 
-    drifts = run(on_stores(settings(data=data), main, *ALL))
+    drifts = run(on_stores(settings(data=data), main, *PROMISES))
     for movie_id, said, counted in drifts:
         if said == counted:
             print(f"{movie_id}: its sums or its rate are not those of its ratings")
@@ -354,7 +357,7 @@ def rebuild(
             movies = {drift.movie_id for drift in await promises(stores).verify()}
         return await promises(stores).rebuild(movies)
 
-    print(f"{run(on_stores(settings(data=data), main, *ALL))} movies were put right")
+    print(f"{run(on_stores(settings(data=data), main, *PROMISES))} movies were put right")
 
 
 @app.command("dead-letters")

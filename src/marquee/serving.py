@@ -7,7 +7,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
 
@@ -16,6 +17,9 @@ from .errors import Unusable
 from .http.charts import TEN
 from .http.server import Server
 from .wiring import DEMO, USES, Marquee, on_servers, open_stores, own_keys
+
+STOP_SECONDS = 9.5
+"""After so long a stop is over, whatever is not: all of it takes at most 10 s."""
 
 BACKLOG = 2048
 """Connections that may wait to be taken."""
@@ -51,15 +55,17 @@ async def serve(
     """Serve until SIGTERM or SIGINT; what was accepted by then is answered.
 
     The port was taken first: whoever connects during a long start waits, and is answered then.
+    Raises ``Unusable`` where it turns out that this process can't go on.
     """
-    with stopped_by(signal.SIGTERM):
+    with stoppable() as stop:
         async with running(settings, roles, with_demo=with_demo) as (marquee, first):
+            await marquee.start(stop.because_of)
             url = f"http://{address(settings['host'])}:{listener.getsockname()[1]}"
             server = Server(marquee.app(), lambda: announce(settings, marquee, url, first=first))
-            await marquee.start(server.stop)
+            stop.by(server.stop)
             await server.serve([listener])
-    if marquee.fault is not None:
-        raise marquee.fault
+    if stop.fault is not None:
+        raise stop.fault
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -76,27 +82,53 @@ def listen(host: str, port: int) -> socket.socket:
         ) from error
 
 
+class Stop:
+    """Ends this process when it is called: by a cancellation while it starts, then ``by`` what it
+    is told; and in any case in time."""
+
+    def __init__(self) -> None:
+        starting = asyncio.current_task()
+        self._end: Callable[[], object] = starting.cancel if starting else lambda: None
+        self.told = False
+        self.fault: Unusable | None = None
+
+    def __call__(self) -> None:
+        self._end()
+        if not self.told:
+            self.told = True
+            timer = threading.Timer(STOP_SECONDS, self._give_up)
+            timer.daemon = True
+            timer.start()
+
+    def by(self, end: Callable[[], object]) -> None:
+        self._end = end
+
+    def because_of(self, fault: Unusable) -> None:
+        self.fault = fault
+        self()
+
+    def _give_up(self) -> None:
+        """Some store holds us up, and no promise hangs on it: what was acknowledged is durable, and
+        what is under way is taken up by others, as after a kill."""
+        log.warning("ended without waiting for a store any longer")
+        os._exit(2 if self.fault else 0)  # as the command line would
+
+
 @contextmanager
-def stopped_by(number: signal.Signals) -> Iterator[None]:
-    """Let a signal end what is under way quietly: a start that is not over yet, too."""
-    task = asyncio.current_task()
-    loop = asyncio.get_running_loop()
-    stopped = False
-
-    def stop() -> None:
-        nonlocal stopped
-        stopped = True
-        if task is not None:
-            task.cancel()
-
-    loop.add_signal_handler(number, stop)
+def stoppable() -> Iterator[Stop]:
+    """Let signals end what is under way quietly, from the start to the end."""
+    loop, stop = asyncio.get_running_loop(), Stop()
+    signals = (signal.SIGTERM, signal.SIGINT)
+    for number in signals:
+        loop.add_signal_handler(number, stop)
     try:
-        yield
+        yield stop
     except asyncio.CancelledError:
-        if not stopped:
+        if not stop.told:
             raise
     finally:
-        loop.remove_signal_handler(number)
+        for number in signals:
+            loop.remove_signal_handler(number)
 
 
 @asynccontextmanager

@@ -1,9 +1,8 @@
-"""Uvicorn, as we run it: it drains on SIGTERM, exits 0, and says in our words what is no HTTP."""
+"""Uvicorn, as we run it: it drains when it is stopped, and says in our words what is no HTTP."""
 
 import asyncio
 import contextlib
 import logging
-import signal
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -152,20 +151,13 @@ class Server(uvicorn.Server):
 
     async def startup(self, sockets: Any = None) -> None:
         await super().startup(sockets)
-        self._listening()
+        if not self.should_exit:
+            self._listening()
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop at a signal as uvicorn does, but without dying of it afterwards."""
-        loop = asyncio.get_running_loop()
-        signals = (signal.SIGTERM, signal.SIGINT)
-        for number in signals:
-            loop.add_signal_handler(number, self.stop)
-        try:
-            yield
-        finally:
-            for number in signals:
-                loop.remove_signal_handler(number)
+        """They are the caller's, who has more to end than this."""
+        yield
 
     def stop(self) -> None:
         """Answer what was accepted, then end; at the second time end at once."""

@@ -60,6 +60,9 @@ NEEDS = {
 }
 """What each can't do its work without: all else is served from memory, or waits."""
 
+FIRST_SECONDS = 5.0
+"""For which a start waits for what is served from memory: after that, it comes when it comes."""
+
 log = logging.getLogger(__name__)
 
 
@@ -71,8 +74,7 @@ class Marquee:
         self.settings = settings
         self.stores = stores
         self.roles = roles
-        self.fault: Unusable | None = None
-        self._on_fault: Callable[[], None] = lambda: None
+        self._on_fault: Callable[[Unusable], None] = lambda _: None
         self._metrics = Metrics()
         self._keys = token_keys(settings)
         self._guard = Guard(
@@ -212,17 +214,19 @@ class Marquee:
         origins = self.settings["cors_origins"]
         return Cors(app, origins) if origins else app
 
-    async def start(self, on_fault: Callable[[], None] = lambda: None) -> None:
+    async def start(self, on_fault: Callable[[Unusable], None] = lambda _: None) -> None:
         """Have everything in memory that is served from there, then go on in the background.
 
-        ``on_fault`` is called where it turns out that this process can't go on: see ``fault``.
+        ``on_fault`` is called where it turns out later that this process can't go on.
         """
         self._on_fault = on_fault
         for name, run in self.stores.runs.items():
             self._begin(name, run)
-        for step in self._first:
-            with suppress(StoreAway):
-                await step()
+        with suppress(TimeoutError):  # a store that hangs is as one that is away
+            async with asyncio.timeout(FIRST_SECONDS):
+                for step in self._first:
+                    with suppress(StoreAway):
+                        await step()
         await self._health.step()
         for name, run in self._runs.items():
             if name not in self.stores.runs:
@@ -247,8 +251,7 @@ class Marquee:
             try:
                 await run()
             except Unusable as fault:
-                self.fault = fault
-                self._on_fault()
+                self._on_fault(fault)
                 return
             except Exception:
                 log.exception("%s failed, and is started again", name)
