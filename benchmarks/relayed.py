@@ -48,7 +48,7 @@ def rows(size: Size) -> Iterator[Row]:
         cassandra.migrate(ratings, SHARDS)
         with logs.kafka_topic(SLOTS, servers["MARQUEE_EVENTS_URL"]) as events:
             yield lag((ratings, events), 10 if size.quick else 60)
-            yield many((ratings, events), 5_000 if size.quick else 20_000, size.rounds)
+            yield many((ratings, events), 20_000 if size.quick else 200_000, size.rounds)
     finally:
         keyspaces.drop(ratings)
 

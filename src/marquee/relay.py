@@ -1,4 +1,4 @@
-"""Between the two: what the rating store's outbox holds is brought to the event log.
+"""Between first and second: what the rating store's outbox holds is brought to the event log.
 
 At least once and in any order; versions decide later. A shard of the outbox is followed as its
 rows appear, and each of its buckets is *swept* once more after it closed, by which a rating that
@@ -20,21 +20,22 @@ from .model import RatingChanged
 from .ports import EventLog, Intent, Outbox, Topic, TotalsStore
 from .troubles import Trouble
 
-MINUTE = 60_000_000
-"""A bucket's, in microseconds."""
+SECOND, MINUTE = 1_000_000, 60_000_000
+"""In microseconds; a bucket is a minute."""
 
 LEASE_SECONDS = 6.0
 ATTEND_SECONDS = 1.5
 """Between two looks at who lives: in the time of both, what a dead relay had is another's."""
 
-GLANCE, WINDOW = 500_000, 3_000_000
-"""Microseconds that each poll, and one poll a second, reads again: a row takes its time to appear,
-and its sender's clock may be behind. What comes later still is left to the sweep."""
+GLANCE, WINDOW = SECOND, 33 * SECOND
+"""What each poll, and one now and then, reads again: a row takes its time to appear, and its
+sender's clock may be behind. What takes more than 30 s is sent anew."""
 
-SECOND = 1_000_000
+WHOLE_EVERY = 5 * SECOND
+"""Between two polls of all that."""
 
-AHEAD = 1_000_000
-"""Microseconds by which a sender's clock may be ahead."""
+AHEAD = SECOND
+"""By so much a sender's clock may be ahead."""
 
 SWEEP_AFTER = 2 * MINUTE
 """After a bucket closed: long after the last moment at which an intent in it counts."""
@@ -182,7 +183,7 @@ class Relay:
         """Relay what has appeared; how many intents. Of a backlog, a bucket at a time."""
         now = await self._outbox.now()
         since, after = shard.near, shard.since
-        whole = now >= shard.read_at + SECOND
+        whole = now >= shard.read_at + WHOLE_EVERY
         if whole:
             since, after = shard.since, max(shard.since, now - WINDOW)
         relayed = 0
