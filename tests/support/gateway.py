@@ -1,6 +1,7 @@
 """The gateway that ships, on a free port of loopback, before the processes of a ``System``."""
 
 import os
+import re
 import shutil
 import socket
 import subprocess
@@ -11,7 +12,9 @@ from pathlib import Path
 
 import pytest
 
-CONFIGURATION = Path(__file__).resolve().parents[2] / "deploy/gateway/nginx.conf"
+CONFIGURATION = Path(__file__).resolve().parents[2] / "deploy/gateway"
+PACKAGES = "nginx-light libnginx-mod-http-js"
+MODULE = re.compile(r"load_module (.+);")
 START_SECONDS = 10.0
 
 Upstreams = Mapping[str, Sequence[str]]
@@ -22,12 +25,12 @@ Upstreams = Mapping[str, Sequence[str]]
 def gateway(folder: Path, upstreams: Upstreams) -> Iterator[str]:
     """Its URL."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
-    if program is None:
+    modules = MODULE.findall((CONFIGURATION / "modules.conf").read_text())
+    if program is None or not all(map(os.path.exists, modules)):
         complain = pytest.fail if os.environ.get("CI") else pytest.skip
-        complain("NOT TESTED BEHIND ITS GATEWAY: nginx is missing (apt-get install nginx-light)")
+        complain(f"NOT TESTED BEHIND ITS GATEWAY: apt-get install {PACKAGES}")
     port = free_port()
-    folder.mkdir()
-    shutil.copy(CONFIGURATION, folder)
+    shutil.copytree(CONFIGURATION, folder)
     (folder / "listen.conf").write_text(f"listen 127.0.0.1:{port};\n")
     (folder / "upstreams.conf").write_text("".join(upstream(*each) for each in upstreams.items()))
     settings = "daemon off;" + " user root;" * (os.geteuid() == 0)
@@ -46,7 +49,9 @@ def gateway(folder: Path, upstreams: Upstreams) -> Iterator[str]:
 
 
 def upstream(name: str, urls: Sequence[str]) -> str:
-    servers = "".join(f"server {url.removeprefix('http://')} max_fails=0;\n" for url in urls)
+    servers = "".join(
+        f"server {url.removeprefix('http://')} max_fails=2 fail_timeout=5s;\n" for url in urls
+    )
     return f"upstream {name} {{\n{servers}keepalive 16;\n}}\n"
 
 

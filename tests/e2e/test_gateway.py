@@ -1,0 +1,152 @@
+"""What the gateway adds to Marquee: nothing while it answers; its last lists where it does not."""
+
+import signal
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.asking import Stage, assert_problem, eventually
+from tests.support.gateway import gateway
+from tests.support.server import Server, serve
+
+SETTINGS = {"trusted_proxies": "127.0.0.1"}
+ROLES = ("ratings", "movies", "top_rated", "best_pictures")
+LISTS = ("/movies/top10", "/movies/top-rated?limit=3", "/movies/bestpictures?won=true")
+"""Public, and kept for when nobody answers."""
+
+
+class Client(httpx.Client):
+    folder: Path
+
+
+@contextmanager
+def asked_through(folder, server):
+    """Somebody who asks one process that has all roles through the gateway."""
+    upstreams = {role: [server.url] for role in ROLES}
+    with gateway(folder / "gateway", upstreams) as url, Client(base_url=url, timeout=30) as client:
+        client.folder = folder / "gateway"
+        yield client
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("server"), demo=True, **SETTINGS) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def through(tmp_path_factory, server):
+    with asked_through(tmp_path_factory.mktemp("gateway"), server) as client:
+        yield client
+
+
+@pytest.fixture
+def doomed(tmp_path):
+    """A process that will not outlive its test."""
+    server = Server(tmp_path, **SETTINGS)
+    try:
+        yield server.start()
+    finally:
+        server.kill()
+
+
+@pytest.fixture
+def through_to_doomed(tmp_path, doomed):
+    with asked_through(tmp_path, doomed) as client:
+        yield client
+
+
+def test_a_list_is_never_older_than_marquees_own(server, through):
+    path = "/movies/top-rated?genre=Only this"
+    with Stage(server) as stage:
+        movie = stage.movie(genres=["Only this"])
+        for rate in (1, 2, 3):
+            stage.rate(movie, [rate])
+            changed = eventually(
+                lambda: stage.anyone.get(path).json(),
+                lambda chart, rate=rate: [e["averageRating"] for e in chart["result"]] == [rate],
+            )
+            assert through.get(path).json() == changed
+
+
+@pytest.mark.parametrize("path", LISTS)
+def test_a_list_comes_as_marquee_gave_it(server, through, path):
+    with server.client() as direct:
+        for method in ("GET", "HEAD"):
+            given, passed = direct.request(method, path), through.request(method, path)
+            assert passed.status_code == given.status_code == 200
+            assert passed.content == given.content
+            for name in ("etag", "cache-control", "content-type", "content-length"):
+                assert passed.headers.get(name) == given.headers.get(name)
+    if "etag" in given.headers:
+        assert int(passed.headers["age"]) <= 2
+        unchanged = through.get(path, headers={"If-None-Match": given.headers["etag"]})
+        assert (unchanged.status_code, unchanged.content) == (304, b"")
+
+
+def freeze(server):
+    server.process.send_signal(signal.SIGSTOP)
+
+
+@pytest.mark.parametrize("fault", [Server.kill, freeze])
+def test_where_nobody_answers_lists_are_the_last_ones_with_their_true_age(
+    doomed, through_to_doomed, fault
+):
+    through = through_to_doomed
+    lasts = [through.get(path) for path in LISTS]
+    eventually(lambda: kept(through), lambda number: number == len(LISTS))
+    fault(doomed)
+    began = time.monotonic()
+    first = [through.get(path) for path in LISTS]
+    for last, answer in zip(lasts, first, strict=True):
+        assert (answer.status_code, answer.content) == (200, last.content)
+        assert answer.headers.get("etag") == last.headers.get("etag")
+    age = int(first[0].headers["age"])
+    eventually(lambda: int(through.get(LISTS[0]).headers["age"]), lambda a: a > age)
+    assert through.head(LISTS[0]).status_code == 200
+    etag = {"If-None-Match": lasts[0].headers["etag"]}
+    assert through.get(LISTS[0], headers=etag).status_code == 304
+    assert int(through.get(LISTS[0]).headers["age"]) >= int(time.monotonic() - began)
+
+
+def kept(through):
+    """How many lists the gateway has by now: it keeps them beside their answers."""
+    return len([file for file in through.folder.glob("kept/*") if file.is_file()])
+
+
+def test_where_nobody_answers_all_else_is_503(doomed, through_to_doomed):
+    doomed.kill()
+    calls = [
+        ("GET", "/movies"),
+        ("GET", "/movies/tt0111161"),
+        ("POST", "/movies/tt0111161/users/rate"),
+        ("GET", "/movies/top-rated?limit=7"),
+    ]
+    for method, path in calls:
+        answer = through_to_doomed.request(method, path)
+        assert_problem(answer, 503)
+        assert int(answer.headers["retry-after"]) >= 1
+
+
+def test_a_second_process_answers_where_the_first_does_not(tmp_path, server):
+    dead = "http://127.0.0.1:1"
+    upstreams = {role: [dead, server.url] for role in ROLES}
+    with gateway(tmp_path / "gateway", upstreams) as url, httpx.Client(base_url=url) as through:
+        user = server.authorization("u")
+        for _ in range(10):
+            assert through.get("/movies/tt0111161").status_code == 200
+            rating = through.post("/movies/tt0111161/users/rate", json={"rate": 9}, headers=user)
+            assert rating.status_code == 200
+
+
+def test_what_is_too_large_is_a_problem_of_marquees_form(server, through):
+    user = server.authorization("u")
+    for size in (65_537, 2_000_000):
+        path = "/movies/tt0111161/users/rate"
+        headers = {"Content-Type": "application/json"} | user
+        assert_problem(through.post(path, content=b"1" * size, headers=headers), 413)
+    for path in ("/movies/tt0111161", "/movies/top10"):
+        assert_problem(through.get(path, headers={"X-Long": "x" * 100_000}), 431)
