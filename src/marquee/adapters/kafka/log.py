@@ -5,6 +5,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, TypeVar
@@ -70,7 +71,8 @@ class KafkaLog:
         self._patience = patience
         self._asking = ThreadPoolExecutor(2, "kafka-asking")
         self._admin: AdminClient | None = None
-        self._looking: asyncio.Task[Facts] | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._seen = ""
         self._source: Source | None = None
         self._facts = Facts("", 0)
         self._held: dict[int, Held] = {}
@@ -153,29 +155,26 @@ class KafkaLog:
         """See now and then whether the topic is the same one still, and whenever nothing came
         whether the totals stand where we do."""
         now, source = time.monotonic(), self._source
-        if source is None or source.broken or self._is_another():
+        if source is None or source.broken or self._seen != self._facts.id:
             source = await self._open()
         if now > self._look_at:
             self._look_at = now + LOOK_SECONDS
-            self._looking = asyncio.create_task(self._ask(facts))  # it holds nobody up
+            self._looking = asyncio.create_task(self._look_at_topic())  # it holds nobody up
             await self._look_at_totals()
         elif self._idle:
             await self._look_at_totals()
         return source
 
-    def _is_another(self) -> bool:
-        """Whether the last look saw another topic than the one that is read."""
-        looked = self._looking
-        if looked is None or not looked.done():
-            return False
-        self._looking = None
-        return looked.exception() is None and looked.result().id != self._facts.id
+    async def _look_at_topic(self) -> None:
+        with suppress(StoreAway):  # told where it is read
+            self._seen = (await self._ask(facts)).id
 
     async def _open(self) -> Source:
         found = await self._ask(facts)
         if self._source is not None:
             await self._source.close()
         self._facts = found
+        self._seen = found.id
         self._held.clear()
         self._seeks.clear()
         self._source = Source(self._address, self._group, found.partitions)
