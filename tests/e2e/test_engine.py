@@ -95,9 +95,9 @@ def test_a_frozen_one_goes_on(folder):
 
 
 def test_no_stranger_is_signalled(tmp_path):
-    stranger = subprocess.Popen(["sleep", "100"])
-    try:
-        with own(tmp_path, "redis") as engine:
+    with own(tmp_path, "redis") as engine:
+        stranger = subprocess.Popen(["sleep", "100"])  # begun later than redis
+        try:
             redis = engine.server("redis")
             redis.kill()
             # The number has gone to somebody else meanwhile.
@@ -106,11 +106,12 @@ def test_no_stranger_is_signalled(tmp_path):
             redis.start()
             ours = redis.pid
             assert ours not in (None, stranger.pid)
-        assert not lives(ours)
-        assert stranger.poll() is None
-    finally:
-        stranger.kill()
-        stranger.wait()
+            engine.stop()
+            assert not lives(ours)
+            assert stranger.poll() is None
+        finally:
+            stranger.kill()
+            stranger.wait()
 
 
 def test_stop_ends_ours_and_forgets_them(tmp_path, folder):

@@ -45,7 +45,8 @@ async def next_part(receive: Receive) -> Message:
 
 
 def too_large() -> HttpError:
-    return HttpError(413, "The body is over 64 KiB.", [CLOSE])
+    # Without hanging up: a gateway that is sending still would lose the answer.
+    return HttpError(413, "The body is over 64 KiB.")
 
 
 class Patience:

@@ -63,6 +63,7 @@ T = TypeVar("T")
 Job = Callable[[Cursor], Awaitable[T]]
 
 log = logging.getLogger(__name__)
+logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # what it meets, callers are told
 
 
 class Server:
