@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 import subprocess
 import sys
 import time
@@ -13,7 +14,8 @@ from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 
 from marquee.adapters import kafka
 from marquee.adapters.kafka.administration import settings
-from marquee.adapters.kafka.client import Address
+from marquee.adapters.kafka.client import Address, facts
+from marquee.adapters.kafka.continuity import last_before
 from marquee.adapters.memory import MemoryNotices
 from marquee.aggregation import Aggregator
 from marquee.errors import LogLost, StoreAway, Unusable
@@ -160,6 +162,23 @@ async def test_another_record_than_the_one_folded_last_stops(processes):
         told, _ = await found_lost(await processes.log(logs.unique("group")))
         assert told.count("partition") == 1
         assert f"partition 1: record {offset - 1} is not the one that was folded" in told
+
+
+async def test_the_last_records_are_found_in_batches_of_any_size():
+    slots, number = 16, 50_000
+    dice = random.Random(number)
+    events = [event._replace(rater=dice.randbytes(16)) for event in many(number)]
+    with logs.kafka_topic(slots) as url:
+        topic = kafka.KafkaTopic(url, agreed(slots))
+        await topic.publish(events)
+        await topic.close()
+        address = Address.of(url)
+        about = facts(address, address.admin())
+        found = last_before(address, about, dict.fromkeys(range(slots), 1000))
+    behind = {p: [] for p in range(slots)}
+    for event in events:
+        behind[slot_of(event.movie_id, slots)].append(event)
+    assert found == {p: behind[p][999] for p in range(slots)}
 
 
 async def test_a_log_that_ends_before_the_position_stops(processes):

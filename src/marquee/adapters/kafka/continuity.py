@@ -24,8 +24,9 @@ READER = {
     "auto.offset.reset": "error",
     "enable.auto.commit": False,
     "isolation.level": "read_uncommitted",
+    # Not less than a batch of records: of those that are larger, an answer holds but the first.
+    "fetch.message.max.bytes": 1024 * 1024,
     "queued.min.messages": 1,
-    "fetch.message.max.bytes": 4096,
 }
 
 
