@@ -30,8 +30,8 @@ SLOTS = 16
 PAGE, AT_ONCE = 1000, 4
 """Events of one call, and calls under way: as of a relay."""
 
-GOAL = 0.6
-GOAL_RABBITMQ = 5000
+GOAL = 10_000
+"""Events a second, of either: what one aggregator is to fold."""
 
 Events = Sequence[RatingChanged]
 
@@ -71,15 +71,14 @@ def beside(what: str, ours: float, bare: float) -> Row:
         f"{ours:,.0f}/s",
         f"{bare:,.0f}/s a bare loop",
         ours / bare,
-        f"≥ {GOAL}",
-        ours / bare >= GOAL,
+        f"≥ {GOAL:,}/s",
+        ours >= GOAL,
         {"marquee": ours, "bare": bare},
     )
 
 
 def by_itself(what: str, rate: float) -> Row:
-    goal = f"≥ {GOAL_RABBITMQ:,}/s"
-    return Row(what, f"{rate:,.0f}/s", "", None, goal, rate >= GOAL_RABBITMQ, {"events/s": rate})
+    return Row(what, f"{rate:,.0f}/s", "", None, f"≥ {GOAL:,}/s", rate >= GOAL, {"events/s": rate})
 
 
 def run(main: Callable[[], Coroutine[Any, Any, float]]) -> float:
