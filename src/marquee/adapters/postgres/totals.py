@@ -22,7 +22,6 @@ from ...model import (
     Prior,
     Totals,
     deltas,
-    fold,
     latest,
     rate_tenths,
 )
@@ -43,17 +42,21 @@ POSITION = "SELECT position, mark FROM slot WHERE no IN ({slots})"
 LOCK_POSITION = "SELECT position FROM slot WHERE no = %s FOR NO KEY UPDATE"
 MOVE_POSITION = "UPDATE slot SET position = %s, mark = %s WHERE no = %s"
 
-INSERT_MISSING = """
-    INSERT INTO applied_{slot} (version, value, movie_id, rater)
-    SELECT 0, 21, movie_id, rater FROM unnest(%b::text[], %b::bytea[]) AS k (movie_id, rater)
-    ON CONFLICT DO NOTHING"""
+# One statement reads, decides and writes: what it returns is what the newer ones took the place of.
+APPLY = """
+    INSERT INTO applied_{slot} AS a (movie_id, rater, version, value)
+    SELECT * FROM unnest(%b::text[], %b::bytea[], %b::bigint[], %b::smallint[])
+    ON CONFLICT (movie_id, rater) DO UPDATE
+    SET before = a.value, version = excluded.version, value = excluded.value
+    WHERE (excluded.version, excluded.value) > (a.version, a.value)
+    RETURNING movie_id, rater, before"""
 LOCK = """
     SELECT k.n, a.version, a.value
     FROM unnest(%b::text[], %b::bytea[]) WITH ORDINALITY AS k (movie_id, rater, n)
     JOIN applied_{slot} AS a ON a.movie_id = k.movie_id AND a.rater = k.rater
     ORDER BY a.movie_id, a.rater FOR UPDATE OF a"""
-APPLY = """
-    UPDATE applied_{slot} AS a SET version = k.version, value = k.value
+CORRECT = """
+    UPDATE applied_{slot} AS a SET before = a.value, version = k.version, value = k.value
     FROM unnest(%b::text[], %b::bytea[], %b::bigint[], %b::smallint[])
         AS k (movie_id, rater, version, value)
     WHERE a.movie_id = k.movie_id AND a.rater = k.rater"""
@@ -279,9 +282,10 @@ async def fold_slots(cursor: Cursor, parts: dict[int, list[tuple[Pair, Applied]]
     changed = 0
     for slot, part in parts.items():
         changes = dict(part)
-        await cursor.execute(INSERT_MISSING.format(slot=slot), keys(changes))
-        newer, counts = fold(await lock(cursor, slot, changes), changes)
-        await apply(cursor, slot, newer, counts)
+        rows = await rows_of(cursor, APPLY.format(slot=slot), columns(changes))
+        before = {(movie_id, rater): Applied(0, value) for movie_id, rater, value in rows}
+        counts = deltas(before, {pair: changes[pair] for pair in before})
+        await count(cursor, slot, counts)
         changed += len(counts)
     return changed
 
@@ -291,7 +295,8 @@ async def correct(cursor: Cursor, parts: dict[int, list[Correction]]) -> int:
     for slot, part in parts.items():
         applied = await lock(cursor, slot, [pair for pair, *_ in part])
         right = {pair: right for pair, seen, right in part if applied.get(pair) == seen}
-        await apply(cursor, slot, right, deltas(applied, right))
+        await cursor.execute(CORRECT.format(slot=slot), columns(right))
+        await count(cursor, slot, deltas(applied, right))
         corrected += len(right)
     return corrected
 
@@ -303,13 +308,7 @@ async def lock(cursor: Cursor, slot: int, pairs: Collection[Pair]) -> dict[Pair,
     return {wanted[number - 1]: Applied(version, value) for number, version, value in rows}
 
 
-async def apply(
-    cursor: Cursor, slot: int, newer: Mapping[Pair, Applied], changed: Mapping[str, Delta]
-) -> None:
-    if newer:
-        versions, values = zip(*newer.values(), strict=True)
-        values = (*keys(newer), list(versions), list(values))
-        await cursor.execute(APPLY.format(slot=slot), values)
+async def count(cursor: Cursor, slot: int, changed: Mapping[str, Delta]) -> None:
     if changed:
         ids = list(changed)
         await cursor.execute(INSERT_STUBS.format(slot=slot), (ids,))
@@ -344,6 +343,12 @@ async def recount(cursor: Cursor, slot: int, movie_id: str, prior: Prior) -> boo
 def keys(pairs: Collection[Pair]) -> tuple[list[str], list[bytes]]:
     """Movie ids and raters, as two columns."""
     return [movie_id for movie_id, _ in pairs], [rater for _, rater in pairs]
+
+
+def columns(changes: Mapping[Pair, Applied]) -> tuple[list[Any], ...]:
+    """Movie ids, raters, versions and values."""
+    found = changes.values()
+    return *keys(changes), [change.version for change in found], [change.value for change in found]
 
 
 def literal(numbers: Iterable[int]) -> str:

@@ -29,6 +29,7 @@ CREATE TABLE applied (
     version  bigint NOT NULL,
     slot     smallint NOT NULL,
     value    smallint NOT NULL CHECK (value BETWEEN 1 AND 21),  -- half points; 21: removed
+    before   smallint NOT NULL DEFAULT 21,                      -- the value before that
     movie_id text COLLATE "C" NOT NULL,
     rater    bytea NOT NULL
 ) PARTITION BY LIST (slot);
