@@ -3,7 +3,7 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz chaos bench lint format docs lock clean runtime distributed dev \
+.PHONY: help serve test fuzz chaos bench lint format docs lock image clean runtime distributed dev \
 	engine engine-env engine-stop
 
 help: ## show this
@@ -40,6 +40,7 @@ lint: dev ## check style, types, the direction of imports and the docs
 	$(python) -m ruff format --check
 	$(python) -m mypy
 	.venv/bin/lint-imports --no-logo
+	.venv/bin/hadolint Dockerfile
 	$(python) scripts/check_docs.py
 
 format: dev ## put the code into its style
@@ -52,6 +53,11 @@ docs: dev ## write the generated pages in docs/ anew
 
 lock: dev ## write the lock files anew (ARGS=--upgrade for newer versions)
 	scripts/lock $(ARGS)
+
+image: ## build the image `marquee` with Docker (ARGS=… goes to docker build)
+	DOCKER_BUILDKIT=1 docker build --tag marquee $(ARGS) \
+		--build-arg VERSION="$$(sed -n 's/^__version__ = "\(.*\)"/\1/p' src/marquee/__init__.py)" \
+		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null || echo unknown)" .
 
 clean: ## remove .venv and every cache; data folders stay
 	rm -rf .venv .coverage .coverage.* .hypothesis .import_linter_cache .mypy_cache \

@@ -11,6 +11,7 @@ from time import monotonic
 
 from . import packages
 from .cassandra import Cassandra, CassandraRing
+from .docker import Docker
 from .errors import EngineError
 from .kafka import Kafka, KafkaCluster
 from .locks import alone
@@ -35,6 +36,7 @@ PARTS: dict[str, type[Part]] = {
     "postgres-replicated": PostgresReplicated,
     "redis": Redis,
     "redis-cluster": RedisCluster,
+    "docker": Docker,
 }
 SETS = {
     "small": ["rabbitmq", "cassandra", "kafka", "postgres", "redis"],

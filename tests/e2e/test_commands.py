@@ -430,3 +430,12 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(server, tmp_path
     done = marquee("restore", str(file), data=tmp_path / "data")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
     assert not (tmp_path / "data" / "marquee.db").exists()
+
+
+def test_health_asks_the_process_that_serves(server):
+    _, port = server.address
+    assert '"status":"ok"' in ok("health", "--port", port)
+    assert '"status":"ok"' in ok("health", host="0.0.0.0", port=port)
+    nobody = marquee("health", "--port", "1")
+    assert (nobody.returncode, nobody.stdout) == (1, "")
+    assert "127.0.0.1:1" in nobody.stderr
