@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from functools import cached_property
 from pathlib import Path
 from subprocess import SubprocessError
@@ -90,10 +91,15 @@ class Engine:
         """There while a part runs for tests alone, which stop it when the last of them is done."""
         return self.folder / "borrowed" / name
 
+    def borrowing(self) -> AbstractContextManager[None]:
+        """One at a time: nobody else begins or ends to borrow meanwhile."""
+        return alone(self.folder / "borrowed.lock")
+
     def keep(self, names: Iterable[str]) -> None:
         """Let these run on whatever tests do: somebody asked for them."""
-        for name in names:
-            self.borrowed(name).unlink(missing_ok=True)
+        with self.borrowing():
+            for name in names:
+                self.borrowed(name).unlink(missing_ok=True)
 
     def fetch(self, names: Sequence[str]) -> None:
         """Install and fetch what these parts are made of. Raises ``EngineError``."""

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import psycopg
 import pytest
@@ -13,6 +15,7 @@ import pytest
 from engine.engine import Engine, default_engine
 from engine.errors import EngineError
 from engine.server import Server
+from tests.api.asking import eventually
 from tests.data import MADE_UP, ROOT
 from tests.support.engine import LOUDLY, own
 
@@ -189,6 +192,25 @@ def test_a_session_stops_what_it_started(tmp_path):
     assert "4 passed" in done.stdout, done
     assert (tmp_path / "redis" / "log").exists()
     assert pids(tmp_path) == {}
+
+
+def test_sessions_may_end_at_once(tmp_path):
+    mark = tmp_path / "borrowed" / "redis"
+    mark.parent.mkdir()
+    mark.touch()
+    end = "-c", "from tests.support import engine; engine.stop_unused()"
+    with ThreadPoolExecutor() as pool:
+        with Engine(tmp_path).borrowing():
+            sessions = [pool.submit(run, tmp_path, *end) for _ in range(2)]
+            eventually(lambda: waiting(tmp_path / "borrowed.lock"), (2).__eq__, 60)
+        assert [session.result().stderr for session in sessions] == ["", ""]
+    assert not mark.exists()
+
+
+def waiting(lock):
+    """How many processes wait for it."""
+    locks = Path("/proc/locks").read_text().splitlines()
+    return sum("->" in line and f":{lock.stat().st_ino} " in line for line in locks)
 
 
 def test_a_session_leaves_what_ran_before(tmp_path):

@@ -16,7 +16,6 @@ import pytest
 
 from engine.engine import Engine, default_engine
 from engine.errors import EngineError
-from engine.locks import alone
 
 LOUDLY = "NOT TESTED ON REAL SERVERS:"
 
@@ -32,7 +31,7 @@ def need(*parts: str) -> dict[str, str]:
     """
     for name in parts:
         if name not in _in_use:
-            with alone(_shared.folder / "borrowed.lock"):
+            with _shared.borrowing():
                 _in_use[name] = _use(name)
     return _shared.variables(parts)
 
@@ -75,14 +74,15 @@ def release() -> None:
 
 def stop_unused() -> None:
     """Stop what runs for tests alone, and is not in use any more."""
-    for mark in sorted((_shared.folder / "borrowed").glob("*")):
-        with alone(_shared.folder / "borrowed.lock"), mark.open("rb") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                continue
-            _shared.stop([mark.name])
-            mark.unlink()
+    with _shared.borrowing():
+        for mark in sorted(_shared.borrowed("").glob("*")):
+            with mark.open("rb") as lock:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                except BlockingIOError:
+                    continue
+                _shared.stop([mark.name])
+                mark.unlink()
 
 
 @contextmanager
