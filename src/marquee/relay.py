@@ -53,6 +53,9 @@ POLLS = 16
 PATIENCE = 300
 """Seconds without progress after which it is no use to wait."""
 
+HELD_SECONDS = 30
+"""By then whoever took events from a log without positions has folded them, or lost them again."""
+
 Pause = Callable[[float], Awaitable[None]]
 T = TypeVar("T")
 
@@ -310,7 +313,9 @@ async def arrive(
     ends = await events.ends()
     for partition, end in ends.items():
         await reach(end, partial(folded, partition), NOBODY_FOLDS, pause)
-    if not ends:  # a log that knows no positions: when nothing waits, all is taken
+    if not ends:  # a log that knows no positions, nor what others have taken
+        await reach(0, waiting, NOBODY_FOLDS, pause)
+        await pause(HELD_SECONDS)
         await reach(0, waiting, NOBODY_FOLDS, pause)
 
 

@@ -563,6 +563,35 @@ async def test_waits_for_what_went_before_and_not_for_what_comes():
     await end.arrive()
 
 
+class Queue(MemoryLog):
+    """Without positions. All that comes is taken by one who is frozen, and for 20 s after it was
+    asked for its ends nobody knows."""
+
+    def __init__(self, end):
+        super().__init__(end.world.topic._log, end.movies, keeps=True)
+        self.end = end
+        self.held_until = float("inf")
+
+    async def ends(self):
+        self.held_until = self.end.paused + 20
+        return {}
+
+    async def behind(self):
+        return await super().behind() if self.end.paused >= self.held_until else 0
+
+    async def poll(self, limit):
+        return await super().poll(limit) if self.end.paused >= self.held_until else None
+
+
+async def test_what_was_taken_and_not_folded_is_waited_for():
+    world = World()
+    await world.store.write("u", "m", 5)
+    end = End(world)
+    end.events = Queue(end)
+    await end.arrive()
+    assert (await end.totals.totals(["m"]))[0].number == 1
+
+
 @pytest.mark.parametrize(
     ("who", "is_missing"), [("relays", "No relay"), ("folds", "No aggregator")]
 )
