@@ -1,4 +1,5 @@
-"""Checks what people read: links, decision records, and that the lock files name no server."""
+"""Checks what people read: links, tests that are named, decision records; and that the lock files
+name no server."""
 
 import re
 import sys
@@ -42,6 +43,14 @@ def missing_targets(page: Path) -> Iterator[str]:
     yield from (f"there is no `make {target}`" for target in sorted(told - known))
 
 
+def missing_tests(page: Path) -> Iterator[str]:
+    """Tests `file::name` that the page points to and that are not there."""
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text("utf-8")):
+        path = ROOT / file
+        if not path.exists() or not re.search(rf"\bdef {name}\(", path.read_text("utf-8")):
+            yield f"there is no test {file}::{name}"
+
+
 def bad_decision(page: Path) -> Iterator[str]:
     """What a decision record lacks."""
     text = page.read_text("utf-8")
@@ -56,7 +65,7 @@ def bad_decision(page: Path) -> Iterator[str]:
 def complaints() -> Iterator[str]:
     """Every fault, as `file: what is wrong`."""
     for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
-        for fault in [*broken_links(page), *missing_targets(page)]:
+        for fault in [*broken_links(page), *missing_targets(page), *missing_tests(page)]:
             yield f"{page.relative_to(ROOT)}: {fault}"
     for page in sorted(DECISIONS.glob("[0-9]*.md")):
         for fault in bad_decision(page):
