@@ -3,7 +3,7 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz chaos bench lint format docs lock image clean runtime distributed dev \
+.PHONY: help serve test fuzz chaos bench lint format docs lock dist image clean runtime distributed dev \
 	engine engine-env engine-stop
 
 help: ## show this
@@ -53,6 +53,9 @@ docs: dev ## write the generated pages in docs/ anew
 
 lock: dev ## write the lock files anew (ARGS=--upgrade for newer versions)
 	scripts/lock $(ARGS)
+
+dist: dev ## write what a release publishes into dist/: wheel, sdist, SBOM
+	scripts/dist
 
 image: ## build the image `marquee` with Docker (ARGS=… goes to docker build)
 	DOCKER_BUILDKIT=1 docker build --tag marquee $(ARGS) \

@@ -79,6 +79,8 @@ class Server(Served):
     its own.
     """
 
+    command = COMMAND
+
     def __init__(
         self,
         folder: Path,
@@ -100,7 +102,7 @@ class Server(Served):
         begin = self.log_file.stat().st_size if self.log_file.exists() else 0
         with self.log_file.open("ab") as log:
             self._process = subprocess.Popen(
-                [COMMAND, *arguments, "--demo" if self._demo else "--no-demo"],
+                [self.command, *arguments, "--demo" if self._demo else "--no-demo"],
                 env=environment(**self.settings),
                 stdin=subprocess.DEVNULL,
                 stdout=log,
