@@ -8,6 +8,7 @@ import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from enum import StrEnum
+from functools import partial
 from io import TextIOWrapper
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, TypeVar
@@ -62,11 +63,15 @@ class Given:
 
 
 def settings(**flags: object) -> config.Settings:
-    file = Given.file or (Path(f) if (f := os.environ.get("MARQUEE_CONFIG")) else None)
-    found = config.load(flags, os.environ, file, say)
+    found = config.load(flags, os.environ, settings_file(), say)
     quiet = found.sources["log_level"] == "default"  # a command says itself what is wrong
     logs.configure(found["log_format"], "error" if quiet else found["log_level"])
     return found
+
+
+def settings_file() -> Path | None:
+    told = os.environ.get("MARQUEE_CONFIG")
+    return Given.file or (Path(told) if told else None)
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
@@ -118,7 +123,8 @@ def serve(
     from .sharing import share
     from .wiring import HTTP_ROLES, ROLES, WORKERS, on_servers
 
-    found = settings(host=host, port=port, data=data, workers=workers)
+    flags = {"host": host, "port": port, "data": data, "workers": workers}
+    found = settings(**flags)
     logs.configure(found["log_format"], found["log_level"])
     for role in roles or ():
         if role not in ROLES:
@@ -137,7 +143,8 @@ def serve(
             found["workers"] > 1 and share(found["workers"], listener) > 0
         ):  # the first does all there is
             ours = tuple(role for role in ours if role in HTTP_ROLES) or ours
-        run(serve_all(found, ours, listener, with_demo=demo))
+        again = partial(config.load, flags, os.environ, file) if (file := settings_file()) else None
+        run(serve_all(found, ours, listener, with_demo=demo, again=again))
 
 
 @app.command()

@@ -8,18 +8,26 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager, nullcontext
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from .config import Settings
-from .errors import Unusable
+from .errors import MarqueeError, Unusable
 from .http.charts import TEN
-from .http.server import Server
+from .http.server import DRAIN_SECONDS, Server
+from .troubles import Trouble
 from .wiring import DEMO, USES, Marquee, on_servers, open_stores, own_keys
 
 STOP_SECONDS = 9.5
 """After so long a stop is over, whatever is not: all of it takes at most 10 s."""
+
+LOOK_SECONDS = 1.0
+"""Between two looks whether the settings have changed."""
+
+ABLE_SECONDS = 30.0
+"""For which new settings may take to lead to stores that answer; else the old ones hold."""
 
 BACKLOG = 2048
 """Connections that may wait to be taken."""
@@ -50,22 +58,101 @@ def held(data: Path) -> Iterator[None]:
 
 
 async def serve(
-    settings: Settings, roles: Sequence[str], listener: socket.socket, *, with_demo: bool
+    settings: Settings,
+    roles: Sequence[str],
+    listener: socket.socket,
+    *,
+    with_demo: bool,
+    again: Callable[[], Settings] | None = None,
 ) -> None:
     """Serve until SIGTERM or SIGINT; what was accepted by then is answered.
 
     The port was taken first: whoever connects during a long start waits, and is answered then.
-    Raises ``Unusable`` where it turns out that this process can't go on.
+    ``again``: reads the settings anew; where they have changed, as when passwords are rotated, they
+    are taken on while calls go on. Raises ``Unusable`` where it turns out that this process can't
+    go on.
     """
     with stoppable() as stop:
-        async with running(settings, roles, with_demo=with_demo) as (marquee, first):
+        async with AsyncExitStack() as stack:
+            marquee, first = await stack.enter_async_context(
+                running(settings, roles, with_demo=with_demo)
+            )
             await marquee.start(stop.because_of)
             url = f"http://{address(settings['host'])}:{listener.getsockname()[1]}"
             server = Server(marquee.app(), lambda: announce(settings, marquee, url, first=first))
             stop.by(server.stop)
-            await server.serve([listener])
+            if again is None or not on_servers(settings):
+                await server.serve([listener])
+            else:
+                generations = Generations(settings, roles, server, stop, stack)
+                async with in_background(generations.follow(again)):
+                    await server.serve([listener])
     if stop.fault is not None:
         raise stop.fault
+
+
+class Generations:
+    """Has new settings take the place of old ones: another Marquee on connections of its own, which
+    answers from then on; the one before it ends what it has begun, and its connections."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        roles: Sequence[str],
+        server: Server,
+        stop: "Stop",
+        stack: AsyncExitStack,
+    ) -> None:
+        self._settings = settings
+        self._roles = roles
+        self._server = server
+        self._stop = stop
+        self._stack = stack  # what is in it is closed last, whichever generation that is
+        self._trouble = Trouble(log, "The settings have changed, and the old ones hold")
+
+    async def follow(self, again: Callable[[], Settings]) -> None:
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            try:
+                settings = await asyncio.to_thread(again)
+                if settings.texts != self._settings.texts:
+                    await self._take_on(settings)
+            except MarqueeError as fault:
+                self._trouble.tell(fault)
+
+    async def _take_on(self, settings: Settings) -> None:
+        def end(fault: Unusable) -> None:
+            """Only of the generation that answers: before it does, the old one goes on."""
+            if settings is self._settings:
+                self._stop.because_of(fault)
+            else:
+                self._trouble.tell(fault)
+
+        async with AsyncExitStack() as begun:
+            marquee, _ = await begun.enter_async_context(
+                running(settings, self._roles, with_demo=False)
+            )
+            await marquee.start(end)
+            if not await marquee.able(ABLE_SECONDS):
+                self._trouble.tell("with the new ones there are stores that do not answer")
+                return
+            self._server.hand_over(marquee.app())
+            self._settings = settings
+            log.info("the settings have changed, and are taken on")
+            old, new = self._stack.pop_all(), begun.pop_all()
+            self._stack.push_async_callback(new.aclose)
+            async with old:
+                await asyncio.sleep(DRAIN_SECONDS)  # for what was begun, as at a stop
+
+
+@asynccontextmanager
+async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
 
 
 def listen(host: str, port: int) -> socket.socket:

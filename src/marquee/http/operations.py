@@ -47,6 +47,7 @@ class Health:
     def __init__(self, probes: Mapping[str, Probe], needs: Mapping[str, Sequence[str]]) -> None:
         self._probes = probes
         self._needs = needs
+        self.able = False
         self._live = prepared(200, Live())
         self._is_ready(503, Readiness("unavailable", {}))
 
@@ -60,11 +61,11 @@ class Health:
         states = await asyncio.gather(*map(self._look, self._probes.values()))
         found = dict(zip(self._probes, states, strict=True))
         away = {name for name, state in found.items() if state.state == "away"}
-        able = any(away.isdisjoint(needs) for needs in self._needs.values()) or not self._needs
+        self.able = any(map(away.isdisjoint, self._needs.values())) or not self._needs
         status: Literal["ok", "degraded", "unavailable"] = (
-            "ok" if not away else "degraded" if able else "unavailable"
+            "ok" if not away else "degraded" if self.able else "unavailable"
         )
-        self._is_ready(200 if able else 503, Readiness(status, found))
+        self._is_ready(200 if self.able else 503, Readiness(status, found))
 
     def _is_ready(self, status: int, readiness: Readiness) -> None:
         self.readiness = Answer(readiness, status, (NOT_STORED,))

@@ -159,6 +159,13 @@ class Server(uvicorn.Server):
         """They are the caller's, who has more to end than this."""
         yield
 
+    def hand_over(self, app: Any) -> None:
+        """Have this one answer from now on, on connections that stand, too."""
+        self.config.loaded_app = app
+        standing: Any = self.server_state.connections
+        for connection in standing:
+            connection.app = app
+
     def stop(self) -> None:
         """Answer what was accepted, then end; at the second time end at once."""
         self.force_exit = self.should_exit

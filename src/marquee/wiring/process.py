@@ -63,6 +63,8 @@ NEEDS = {
 FIRST_SECONDS = 5.0
 """For which a start waits for what is served from memory: after that, it comes when it comes."""
 
+ABLE_PAUSE = 0.1
+
 log = logging.getLogger(__name__)
 
 
@@ -233,6 +235,14 @@ class Marquee:
                 self._begin(name, run)
         gc.collect()
         gc.freeze()  # what is here now stays: no need to look at it again and again
+
+    async def able(self, seconds: float) -> bool:
+        """Whether it can answer, or can within so many seconds."""
+        end = asyncio.get_running_loop().time() + seconds
+        while not self._health.able and asyncio.get_running_loop().time() < end:
+            await asyncio.sleep(ABLE_PAUSE)
+            await self._health.step()
+        return self._health.able
 
     def _begin(self, name: str, run: Run) -> None:
         self._tasks.append(asyncio.create_task(self._keep_running(name, run), name=name))

@@ -1,0 +1,146 @@
+"""A settings file that changes is taken on by a process that serves: passwords are rotated, and
+nobody who calls meets an error."""
+
+import json
+import threading
+from pathlib import Path
+
+import httpx
+import pytest
+
+from marquee.adapters.postgres import migrate
+from tests.api.asking import eventually
+from tests.support import engine
+from tests.support.server import Server
+
+TAKEN_ON = "the settings have changed, and are taken on"
+HOLD = "The settings have changed, and the old ones hold"
+LIST = "/movies?limit=1"
+"""A call that is answered from PostgreSQL, each time."""
+
+
+class Database:
+    """A PostgreSQL of this test's own, and the settings that lead to it."""
+
+    def __init__(self, folder, servers):
+        self.file = folder / "marquee.toml"
+        self.server = servers.server("postgres-1")
+        self.url = servers.variables(["postgres"])["MARQUEE_MOVIES_URL"].split()[0]
+        self.rotate("the first")
+        migrate([self.with_password("the first")], 1)
+        self.tell("the first")
+
+    def with_password(self, password):
+        url = httpx.URL(self.url)
+        return str(url.copy_with(username=url.username, password=password))
+
+    def rotate(self, password):
+        """Give the login another password. Connections that stand go on."""
+        self.server.query(f"ALTER ROLE {httpx.URL(self.url).username} PASSWORD '{password}'")
+
+    def tell(self, password):
+        """Write the settings, as Kubernetes does it: at once."""
+        urls = {
+            "movies_url": self.with_password(password),
+            "cache_url": engine.need("redis")["MARQUEE_CACHE_URL"],
+            "ratings_url": "cassandra://127.0.0.1/of_no_use",
+            "events_url": "kafka://127.0.0.1",
+        }
+        draft = self.file.with_suffix(".draft")
+        draft.write_text("".join(f"{name} = {json.dumps(url)}\n" for name, url in urls.items()))
+        draft.rename(self.file)
+
+    def now(self):
+        return self.server.query("SELECT clock_timestamp()")
+
+    def older_than(self, time):
+        """How many of the login's connections are older."""
+        user = httpx.URL(self.url).username
+        older = f"usename = '{user}' AND backend_start < '{time}'"
+        return int(self.server.query(f"SELECT count(*) FROM pg_stat_activity WHERE {older}"))
+
+    def hang_up(self):
+        """End every connection of the login's: whoever goes on has to log in again."""
+        user = httpx.URL(self.url).username
+        end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{}'"
+        assert int(self.server.query(end.format(user))) > 0
+
+
+class Caller(threading.Thread):
+    """Calls again and again on one connection, and keeps what it was answered."""
+
+    def __init__(self, url):
+        super().__init__(daemon=True)
+        self.url = url
+        self.statuses = []
+        self.enough = threading.Event()
+
+    def run(self):
+        with httpx.Client(base_url=self.url, timeout=30) as client:
+            while not self.enough.wait(0.01):
+                self.statuses.append(client.get(LIST).status_code)
+
+    def go_on(self):
+        """Return when it was answered some more."""
+        so_far = len(self.statuses)
+        eventually(lambda: len(self.statuses), lambda number: number > so_far + 10, 60)
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory):
+    with engine.own(tmp_path_factory.mktemp("servers"), "postgres") as servers:
+        yield servers
+
+
+@pytest.fixture
+def database(tmp_path, servers):
+    return Database(tmp_path, servers)
+
+
+@pytest.fixture
+def server(tmp_path: Path, database):
+    server = Server(tmp_path, "movies", config=database.file)
+    try:
+        server.start()
+        eventually(lambda: httpx.get(f"{server.url}{LIST}").status_code, lambda s: s == 200)
+        yield server
+        server.stop()
+    finally:
+        server.kill()
+
+
+def test_a_password_is_rotated_under_load(database, server):
+    caller = Caller(server.url)
+    caller.start()
+    caller.go_on()
+    database.rotate("the second")
+    rotated = database.now()
+    assert database.older_than(rotated) > 0
+    database.tell("the second")
+    eventually(lambda: server.log, lambda log: TAKEN_ON in log, 60)
+    eventually(lambda: database.older_than(rotated), lambda number: number == 0, 60)
+    caller.go_on()
+    caller.enough.set()
+    caller.join()
+    assert set(caller.statuses) == {200}
+    database.hang_up()
+    eventually(lambda: httpx.get(f"{server.url}{LIST}").status_code, lambda s: s == 200)
+
+
+def test_settings_that_lead_nowhere_change_nothing(database, server):
+    for broken in ("rating_url = 'x'\n", "movies_url = [[\n", "movies_url = 'sqlite:///x.db'\n"):
+        told = server.log.count(HOLD)
+        database.file.write_text(broken)
+        eventually(lambda: server.log.count(HOLD), lambda number, told=told: number > told)
+        assert httpx.get(f"{server.url}{LIST}").status_code == 200
+
+
+@pytest.mark.long
+def test_a_password_that_is_not_right_yet_waits_until_it_is(database, server):
+    database.tell("the second")
+    eventually(lambda: server.log, lambda log: HOLD in log, 60)
+    assert httpx.get(f"{server.url}{LIST}").status_code == 200
+    database.rotate("the second")
+    eventually(lambda: server.log, lambda log: TAKEN_ON in log, 90)
+    database.hang_up()
+    eventually(lambda: httpx.get(f"{server.url}{LIST}").status_code, lambda s: s == 200)
