@@ -6,11 +6,13 @@ another over the same batch: versions decide what counts, and the position is ke
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
 from .errors import PositionMoved, StoreAway
 from .events import encode
 from .ports import Batch, EventLog, Notices, Poison, TotalsStore
+from .tracing import UNTRACED, Tracer
 from .troubles import Trouble
 
 BATCH = 10_000
@@ -20,12 +22,23 @@ log = logging.getLogger(__name__)
 
 
 class Aggregator:
-    """Folds batch after batch. Any number of them may run."""
+    """Folds batch after batch. Any number of them may run.
 
-    def __init__(self, events: EventLog, totals: TotalsStore, notices: Notices) -> None:
+    ``folded``: records of the log that it has folded, or set aside.
+    """
+
+    def __init__(
+        self,
+        events: EventLog,
+        totals: TotalsStore,
+        notices: Notices,
+        tracer: Tracer = UNTRACED,
+    ) -> None:
         self._events = events
         self._totals = totals
         self._notices = notices
+        self._tracer = tracer
+        self.folded = 0
 
     async def step(self, most: int = BATCH) -> int:
         """Fold the next batch, if there is one, of ``most`` records; how many it held."""
@@ -33,7 +46,8 @@ class Aggregator:
         if batch is None:
             return 0
         try:
-            changed = await self._fold(batch)
+            with self._tracer.steps("fold", self._places(batch)) as folded:
+                changed = await self._fold(batch)
         except PositionMoved as moved:
             self._events.seek(batch.partition, moved.position)
             return 0
@@ -41,9 +55,17 @@ class Aggregator:
             self._events.again(batch)  # whatever became of it, also where it was cut off
             raise
         if changed:
-            self._notices.tell("totals")
+            self._notices.tell("totals", " ".join(folded.values()))
         await self._events.done(batch)
-        return len(batch.events) + len(batch.poison)
+        records = len(batch.events) + len(batch.poison)
+        self.folded += records
+        return records
+
+    def _places(self, batch: Batch) -> Sequence[str]:
+        """Where in traces the batch's events come from."""
+        if self._tracer is UNTRACED:
+            return ()
+        return [event.trace for event in batch.events if event.trace]
 
     async def drain(self) -> None:
         """Fold what is in the log by now; what comes meanwhile may wait."""

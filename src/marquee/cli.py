@@ -333,7 +333,11 @@ def verify(data: Data = None) -> None:
     """Check that every movie's totals are what its ratings say; exit status 1 where not."""
 
     async def main(stores: "Stores") -> "list[Drift]":
-        return await promises(stores).verify()
+        from .wiring import verified
+
+        drifts = await promises(stores).verify()
+        await verified.remember(stores, len(drifts))
+        return drifts
 
     drifts = run(on_stores(settings(data=data), main, *PROMISES))
     for movie_id, said, counted in drifts:

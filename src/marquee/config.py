@@ -102,8 +102,11 @@ SETTINGS = (
     Setting("rate_limit", "60/minute", "writes of one user: N/second, minute, hour or day, or off; reads and each client address get ten times as much", quota),
     Setting("trusted_proxies", "", "addresses or networks of proxies whose X-Forwarded-For counts", words),
     Setting("cors_origins", "", "origins whose pages may call us, or *; none by default", words),
+    Setting("traces_url", "", "where traces are told, by OTLP over HTTP: http://HOST:4318/v1/traces; nothing is traced by default, and it takes the extra marquee[traces]", unset="nothing is traced"),
+    Setting("traces_share", "0.01", "which share of the calls is traced, 0 to 1; where a trusted proxy has begun the trace, it has decided", number(0, 1)),
     Setting("log_format", "auto", "auto (human-readable on a terminal, else JSON), console or json", one_of("auto", "console", "json")),
     Setting("log_level", "info", "debug, info, warning or error", one_of("debug", "info", "warning", "error")),
+    Setting("log_share", "1", "which share of the requests gets its line, 0 to 1; those that failed, and those that are traced, always do", number(0, 1)),
 )  # fmt: skip
 BY_NAME = {setting.name: setting for setting in SETTINGS}
 

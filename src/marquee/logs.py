@@ -3,8 +3,10 @@ or a user's id."""
 
 import asyncio
 import logging
+import random
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
@@ -12,10 +14,12 @@ from typing import Any, TextIO
 import msgspec
 import structlog
 
-Members = tuple[str, str, int, float, str]
-"""Of a request's line: method, template of its route, status, seconds, request id."""
+Members = tuple[str, str, int, float, str, str]
+"""Of a request's line: method, template of its route, status, seconds, request id, trace id."""
 
 requests = logging.getLogger("marquee.requests")
+current_trace: Callable[[], str] = str
+"""Set by ``correlate``."""
 
 GATHER = 0.1
 """Seconds in which the lines of requests gather."""
@@ -29,6 +33,7 @@ def configure(log_format: str = "auto", level: str = "info", stream: TextIO = sy
         structlog.stdlib.add_logger_name,
         structlog.processors.TimeStamper("iso", utc=True),
         request_fields,
+        trace_field,
     ]
     if for_people:
         last: list[Any] = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
@@ -53,14 +58,41 @@ def configure(log_format: str = "auto", level: str = "info", stream: TextIO = sy
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
 
 
-def request(method: str, route: str, status: int, seconds: float, request_id: str) -> None:
-    """One line for a request that was answered."""
+def request(
+    method: str, route: str, status: int, seconds: float, request_id: str, trace_id: str = ""
+) -> None:
+    """One line for a request that was answered. ``trace_id`` "": it is in no trace."""
     handler = logging.root.handlers[0] if logging.root.handlers else None
-    members = (method, route, status, seconds, request_id)
+    members = (method, route, status, seconds, request_id, trace_id)
     if isinstance(handler, JsonLines):
         handler.request(members)
     else:
         requests.info("request", extra={"request": members})
+
+
+class Some:
+    """A line for this share of the requests, for all that failed, and for all that are traced."""
+
+    def __init__(self, share: float) -> None:
+        self._share = share
+
+    def __call__(
+        self,
+        method: str,
+        route: str,
+        status: int,
+        seconds: float,
+        request_id: str,
+        trace_id: str = "",
+    ) -> None:
+        if status >= 400 or trace_id or random.random() < self._share:
+            request(method, route, status, seconds, request_id, trace_id)
+
+
+def correlate(trace_id: Callable[[], str]) -> None:
+    """Have each line tell the trace in which it was written."""
+    global current_trace  # noqa: PLW0603 - as there is one log, so there is one of these
+    current_trace = trace_id
 
 
 class JsonLines(logging.StreamHandler[TextIO]):
@@ -99,11 +131,12 @@ class JsonLines(logging.StreamHandler[TextIO]):
 
 
 def request_line(at: float, members: Members) -> str:
-    method, route, status, seconds, request_id = members
+    method, route, status, seconds, request_id, trace_id = members
     timestamp = datetime.fromtimestamp(at, UTC).isoformat()[:19]
+    traced = f',"trace_id":"{trace_id}"' if trace_id else ""
     return (
-        f'{begin_of(method, route)},"timestamp":"{timestamp}.{int(at % 1 * 1e6):06d}Z",'
-        f'"status":{status},"milliseconds":{1000 * seconds:.2f},"request_id":"{request_id}"}}\n'
+        f'{begin_of(method, route)},"timestamp":"{timestamp}.{int(at % 1 * 1e6):06d}Z","status":'
+        f'{status},"milliseconds":{1000 * seconds:.2f},"request_id":"{request_id}"{traced}}}\n'
     )
 
 
@@ -119,14 +152,22 @@ def request_fields(_logger: Any, _method: str, event: dict[str, Any]) -> dict[st
     request = getattr(event.get("_record"), "request", None)
     if request is None:
         return event
-    method, route, status, seconds, request_id = request
+    method, route, status, seconds, request_id, trace_id = request
     return event | {
         "method": method,
         "route": route,
         "status": status,
         "milliseconds": round(1000 * seconds, 2),
         "request_id": request_id,
+        **({"trace_id": trace_id} if trace_id else {}),
     }
+
+
+def trace_field(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, Any]:
+    """The trace in which a line was written, where there is one."""
+    if trace_id := current_trace():
+        event.setdefault("trace_id", trace_id)
+    return event
 
 
 def to_json(event: Any, **_: Any) -> str:

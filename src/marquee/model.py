@@ -65,6 +65,25 @@ class RatingChanged(NamedTuple):
     version: int
     value: int
 
+    @property
+    def trace(self) -> str:
+        """The place in a trace (``tracing``) that it comes from: no part of what it says."""
+        return ""
+
+
+class Traced(RatingChanged):
+    """The same event, of which it is known where it comes from."""
+
+    trace = ""
+
+    @classmethod
+    def behind(cls, event: RatingChanged, place: str) -> RatingChanged:
+        if not place:
+            return event
+        traced = cls(*event)
+        traced.trace = place
+        return traced
+
 
 class Erasure(NamedTuple):
     """The receipt of an erasure: so many ratings of ``rater``, all up to ``version``, are gone."""

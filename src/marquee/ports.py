@@ -97,10 +97,12 @@ class RatingStore(Protocol):
 class Intent(NamedTuple):
     """A row of the outbox, written before what it tells of: a rating, or the erasure of all that a
     user has up to its version (``movie_id`` "", ``REMOVED``). ``sent_at``: when, by the store's
-    time; it may never have come to be, or be another one by now."""
+    time; it may never have come to be, or be another one by now. ``trace``: where the call was in a
+    trace, where it was in one."""
 
     rating: Rating
     sent_at: int
+    trace: str = ""
 
 
 class Lease(NamedTuple):
@@ -179,7 +181,8 @@ class Topic(Protocol):
     async def publish(self, events: Sequence[RatingChanged]) -> None:
         """Have the log keep all of them, those of one pair in this order; returns when it does.
 
-        Raises ``StoreAway`` where it does not; some may be kept all the same, some twice.
+        Where an event comes from in a trace (``trace``) goes along. Raises ``StoreAway`` where the
+        log does not keep them; some may be kept all the same, some twice.
         """
         ...
 

@@ -16,8 +16,9 @@ from functools import partial
 from typing import TypeVar
 
 from .errors import StoreAway
-from .model import RatingChanged
+from .model import RatingChanged, Traced
 from .ports import EventLog, Intent, Outbox, Topic, TotalsStore
+from .tracing import UNTRACED, Tracer
 from .troubles import Trouble
 
 SECOND, MINUTE = 1_000_000, 60_000_000
@@ -90,9 +91,11 @@ class Relay:
         *,
         clock: Callable[[], float] = time.monotonic,
         pause: Pause = asyncio.sleep,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._outbox = outbox
         self._topic = topic
+        self._tracer = tracer
         self._name = name or secrets.token_hex(8)
         self._clock = clock
         self._pause = pause
@@ -207,8 +210,13 @@ class Relay:
         """What of a page is new; remembered is what is sent after ``after``, and read again."""
         fresh = [intent for intent in page if intent not in shard.seen]
         # What an erasure takes away, only the sweep can tell; each removal is sent, too.
-        ratings = [intent.rating for intent in fresh if intent.rating.movie_id]
-        await self._publish([self._outbox.event(rating) for rating in ratings])
+        ratings = [intent for intent in fresh if intent.rating.movie_id]
+        events = [self._outbox.event(intent.rating) for intent in ratings]
+        places = [intent.trace for intent in ratings]
+        if any(places):
+            await self._publish_traced(events, places)
+        else:
+            await self._publish(events)
         shard.seen.update(intent for intent in page if intent.sent_at >= after)
         shard.since = max(shard.since, min(page[-1].sent_at, after))
         return len(fresh)
@@ -265,6 +273,11 @@ class Relay:
         if events:
             await self._topic.publish(events)
             self.relayed += len(events)
+
+    async def _publish_traced(self, events: Sequence[RatingChanged], places: list[str]) -> None:
+        with self._tracer.steps("relay", [place for place in places if place]) as shown:
+            on = [shown.get(place, place) for place in places]
+            await self._publish([*map(Traced.behind, events, on)])
 
     async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T | None:
         try:

@@ -18,7 +18,7 @@ from .errors import MarqueeError, Unusable
 from .http.charts import TEN
 from .http.server import DRAIN_SECONDS, Server
 from .troubles import Trouble
-from .wiring import DEMO, USES, Marquee, on_servers, open_stores, own_keys
+from .wiring import DEMO, USES, Marquee, on_servers, open_stores, open_tracer, own_keys
 
 STOP_SECONDS = 9.5
 """After so long a stop is over, whatever is not: all of it takes at most 10 s."""
@@ -81,6 +81,7 @@ async def serve(
             url = f"http://{address(settings['host'])}:{listener.getsockname()[1]}"
             server = Server(marquee.app(), lambda: announce(settings, marquee, url, first=first))
             stop.by(server.stop)
+            marquee.watch(server.load)
             if again is None or not on_servers(settings):
                 await server.serve([listener])
             else:
@@ -136,6 +137,7 @@ class Generations:
             if not await marquee.able(ABLE_SECONDS):
                 self._trouble.tell("with the new ones there are stores that do not answer")
                 return
+            marquee.watch(self._server.load)
             self._server.hand_over(marquee.app())
             self._settings = settings
             log.info("the settings have changed, and are taken on")
@@ -226,8 +228,11 @@ async def running(
     needs = {store for role in roles for store in USES[role]}
     # Of stores on servers many processes may live, also beside each other in one folder.
     alone = nullcontext() if on_servers(settings) else held(settings["data"])
+    tracer = open_tracer(settings, roles)
     with alone:
-        async with open_stores(settings, make=True, needs=needs, wait=False) as stores:
+        async with open_stores(
+            settings, make=True, needs=needs, wait=False, tracer=tracer
+        ) as stores:
             first = stores.embedded and await stores.recall(DEMO) is None
             if first:
                 if with_demo:
@@ -241,6 +246,7 @@ async def running(
                 yield marquee, first
             finally:
                 await marquee.stop()
+                await asyncio.to_thread(tracer.close)
 
 
 def announce(settings: Settings, marquee: Marquee, url: str, *, first: bool) -> None:

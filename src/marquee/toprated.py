@@ -12,6 +12,7 @@ from typing import NamedTuple
 from .errors import StoreAway
 from .model import TOP_TEN, Chart, ChartQuery, Prior
 from .ports import Cache, Charts, Kept, Notices
+from .tracing import MOST, UNTRACED, Tracer
 from .troubles import Trouble
 
 AT_LEAST_EVERY = 1.5
@@ -42,19 +43,37 @@ class Refresher:
     ``least``: seconds between two refreshes (``MARQUEE_REFRESH_SECONDS``).
     """
 
-    def __init__(self, charts: Charts, cache: Cache, notices: Notices, least: float = 1.0) -> None:
+    def __init__(
+        self,
+        charts: Charts,
+        cache: Cache,
+        notices: Notices,
+        least: float = 1.0,
+        tracer: Tracer = UNTRACED,
+    ) -> None:
         self._charts = charts
         self._cache = cache
         self._notices = notices
         self._least = least
+        self._tracer = tracer
         self._stale = asyncio.Event()
-        for topic in ("totals", "catalogue"):
-            notices.listen(topic, lambda _: self._stale.set())
+        self._traces: list[str] = []
+        notices.listen("catalogue", lambda _: self._stale.set())
+        notices.listen("totals", self._changed)
+
+    def _changed(self, traces: str) -> None:
+        self._stale.set()
+        if traces and len(self._traces) < MOST:
+            self._traces += traces.split()
 
     async def step(self) -> None:
+        """Refresh the ten, and tell when that was, and in which traces."""
         self._stale.clear()
-        await self._cache.put(await self._charts.refresh())
-        self._notices.tell("ten")
+        traces, self._traces = self._traces, []
+        with self._tracer.steps("refresh the ten", traces) as shown:
+            chart = await self._charts.refresh()
+            await self._cache.put(chart)
+        self._notices.tell("ten", " ".join([str(chart.refreshed_at), *shown.values()]))
 
     async def run(self) -> None:
         trouble = Trouble(log, "the ten waits for a store")
@@ -86,17 +105,25 @@ class TopRated:
         cache: Cache,
         notices: Notices,
         clock: Callable[[], float] = time.monotonic,
+        tracer: Tracer = UNTRACED,
     ) -> None:
         self._charts = charts
         self._cache = cache
         self._clock = clock
+        self._tracer = tracer
+        self._traces: list[str] = []
         self._told = asyncio.Event()
         self._taken: Callable[[Chart], None] = lambda _: None
         self._true_at = 0.0
         self.ten: Chart | None = None
         self._others: dict[ChartQuery, Known] = {}  # the last drawn last
         self._renewing: dict[ChartQuery, asyncio.Task[Chart]] = {}
-        notices.listen("ten", lambda _: self._told.set())
+        notices.listen("ten", self._refreshed)
+
+    def _refreshed(self, what: str) -> None:
+        self._told.set()
+        if len(self._traces) < MOST:
+            self._traces += what.split()[1:]
 
     def on_taken(self, taken: Callable[[Chart], None]) -> None:
         """``taken`` is called with each chart that is taken."""
@@ -122,11 +149,13 @@ class TopRated:
     async def step(self) -> None:
         """Take the ten from the cache; where that is away, or has lost it, from its database."""
         self._told.clear()
-        try:
-            chart = await self._cache.get()
-        except StoreAway:
-            chart = None
-        chart = chart or await self._charts.ten()
+        traces, self._traces = self._traces, []
+        with self._tracer.steps("take the ten", traces):
+            try:
+                chart = await self._cache.get()
+            except StoreAway:
+                chart = None
+            chart = chart or await self._charts.ten()
         if chart is not None:
             self.take(chart)
 

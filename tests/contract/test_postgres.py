@@ -245,7 +245,7 @@ class TestDrift:
 
         async def fold(cursor, slot):
             pair, change = (movie, b"z" * 16), Applied(1, 9)
-            await fold_slots(cursor, {slot: [(pair, change)]})
+            await fold_slots(cursor, {slot: [(pair, change)]}, {})
             folded.set()
             await go_on.wait()
 

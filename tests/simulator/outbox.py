@@ -311,7 +311,7 @@ class MemoryOutbox(Statements):
 
     async def settle(self, intents: Sequence[Intent]) -> list[RatingChanged]:
         events = []
-        for rating, _ in intents:
+        for rating, *_ in intents:
             if rating.movie_id:
                 events.append(self.event(await self._settle(rating)))
             else:

@@ -9,6 +9,7 @@ from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from ..errors import MarqueeError
+from ..tracing import UNTRACED
 from .calls import (
     Endpoint,
     Guard,
@@ -21,14 +22,15 @@ from .metrics import Metrics
 from .prepared import Ready
 from .problems import HttpError
 
-LogRequest = Callable[[str, str, int, float, str], None]
-"""Method, template of the route, status, seconds, request id."""
+LogRequest = Callable[[str, str, int, float, str, str], None]
+"""Method, template of the route, status, seconds, request id, trace id."""
 
 
 class App:
     """Marquee's HTTP calls as an ASGI application: those of this process.
 
     ``contract``: all there are. ``ready``: by path, the answers that are sent as they are.
+    ``trace_id``: that of the trace we are in, "" where we are in none.
     """
 
     def __init__(
@@ -39,11 +41,13 @@ class App:
         guard: Guard,
         metrics: Metrics,
         log: LogRequest,
+        trace_id: Callable[[], str] = UNTRACED.trace_id,
     ) -> None:
         self._ready = ready
         self._guard = guard
         self._metrics = metrics
         self._log = log
+        self._trace_id = trace_id
         self._requests = metrics.requests
         methods: dict[str, list[str]] = {}
         for endpoint in contract:
@@ -86,9 +90,9 @@ class App:
         self._observe(scope, "unknown", status, time.perf_counter() - started)
 
     def _observe(self, scope: Scope, route: str, status: int, seconds: float) -> None:
-        method = scope["method"]
-        self._metrics.observe(method, route, status, seconds)
-        self._log(method, route, status, seconds, scope["marquee.id"].decode())
+        method, trace_id = scope["method"], self._trace_id()
+        self._metrics.observe(method, route, status, seconds, trace_id)
+        self._log(method, route, status, seconds, scope["marquee.id"].decode(), trace_id)
 
 
 def specificity(path: str) -> tuple[Any, ...]:

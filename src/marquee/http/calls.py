@@ -184,7 +184,7 @@ class Resource:
         observe: Observe,
     ) -> None:
         """``elsewhere``: methods of this path that another process answers."""
-        self._path = path
+        self.path = path
         self._endpoints = {endpoint.method: endpoint for endpoint in endpoints}
         if "GET" in self._endpoints:
             self._endpoints["HEAD"] = self._endpoints["GET"]
@@ -210,7 +210,7 @@ class Resource:
         except Exception as error:  # noqa: BLE001 - the one place where everything has an answer
             status, headers, body = failure(error, scope)
         await respond(scope, send, status, headers, body)
-        self._observe(scope, self._path, status, time.perf_counter() - started)
+        self._observe(scope, self.path, status, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         endpoint = self._endpoints.get(scope["method"])

@@ -67,7 +67,7 @@ def client_address(peer: str, forwarded_for: str, trusted: tuple[Network, ...]) 
     as those who wrote it are trusted.
     """
     client, rest = peer, forwarded_for
-    while rest and _is_trusted(client, trusted):
+    while rest and is_trusted(client, trusted):
         rest, _, entry = rest.rpartition(",")
         entry = entry.strip()
         if len(entry) > 64 or _parse(entry) is None:
@@ -76,7 +76,7 @@ def client_address(peer: str, forwarded_for: str, trusted: tuple[Network, ...]) 
     return _bucket(client)
 
 
-def _is_trusted(client: str, trusted: tuple[Network, ...]) -> bool:
+def is_trusted(client: str, trusted: tuple[Network, ...]) -> bool:
     address = _parse(client)
     return address is not None and any(address in network for network in trusted)
 

@@ -68,8 +68,14 @@ class Health:
         self._is_ready(200 if self.able else 503, Readiness(status, found))
 
     def _is_ready(self, status: int, readiness: Readiness) -> None:
+        self._readiness = readiness
         self.readiness = Answer(readiness, status, (NOT_STORED,))
         self._ready = prepared(status, readiness)
+
+    def up(self) -> dict[str, float]:
+        """Of each dependency, whether it is up."""
+        found = self._readiness.dependencies
+        return {name: float(its.state == "up") for name, its in found.items()}
 
     async def run(self) -> None:
         while True:

@@ -166,6 +166,10 @@ class Server(uvicorn.Server):
         for connection in standing:
             connection.app = app
 
+    def load(self) -> tuple[int, int]:
+        """How many connections there are, and how many requests under way."""
+        return len(self.server_state.connections), len(self.server_state.tasks)
+
     def stop(self) -> None:
         """Answer what was accepted, then end; at the second time end at once."""
         self.force_exit = self.should_exit

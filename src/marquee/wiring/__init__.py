@@ -11,10 +11,12 @@ from pathlib import Path
 
 from ..config import Settings
 from ..errors import MarqueeError, Unusable
+from ..tracing import UNTRACED, Tracer
 from . import embedded
 from .keys import key_folder, own_keys, token_keys
 from .process import HTTP_ROLES, ROLES, USES, WORKERS, Marquee, contract
 from .stores import ALL, DEMO, Stores
+from .traces import open_tracer
 
 __all__ = [
     "DEMO",
@@ -31,6 +33,7 @@ __all__ = [
     "move_slots",
     "on_servers",
     "open_stores",
+    "open_tracer",
     "own_keys",
     "restore",
 ]
@@ -71,6 +74,7 @@ async def open_stores(
     make: bool = False,
     needs: Collection[str] = ALL,
     wait: bool = True,
+    tracer: Tracer = UNTRACED,
 ) -> AsyncIterator[Stores]:
     """Open what the settings name. Raises ``Unusable``.
 
@@ -78,12 +82,12 @@ async def open_stores(
     those that are used; ``wait``: until all of these answer, else ``StoreAway`` is raised.
     """
     if not on_servers(settings):
-        async with embedded.opened(settings, make=make) as stores:
+        async with embedded.opened(settings, make=make, tracer=tracer) as stores:
             yield stores
         return
     from . import distributed
 
-    async with distributed.opened(settings, needs) as stores:
+    async with distributed.opened(settings, needs, tracer) as stores:
         if not wait:
             yield stores
             return

@@ -17,6 +17,7 @@ from ..errors import LogLost, MarqueeError, NotMade, StoreAway, Unusable
 from ..http.operations import Probe
 from ..ports import Slots, TotalsStore
 from ..relay import arrive
+from ..tracing import UNTRACED, Tracer
 from .stores import Run, Stores, Unneeded
 
 ANSWER_SECONDS = 30.0
@@ -71,18 +72,21 @@ def check_drivers(settings: Settings) -> None:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, needs: Collection[str]) -> AsyncIterator[Stores]:
+async def opened(
+    settings: Settings, needs: Collection[str], tracer: Tracer = UNTRACED
+) -> AsyncIterator[Stores]:
     """The stores that are needed; nothing is asked of them yet. Raises ``Unusable``."""
     check_drivers(settings)
     async with AsyncExitStack() as closing:
         there = Opened(closing)
         parts = unneeded()
         if "ratings" in needs:
-            parts |= open_ratings(settings, there)
+            parts |= open_ratings(settings, there, tracer)
         if "movies" in needs:
             parts |= open_movies(settings, there)
         if "events" in needs:
-            parts |= open_events(settings, there, parts["totals"], partial(told_slots, parts))
+            slots = partial(told_slots, parts)
+            parts |= open_events(settings, there, parts["totals"], slots, tracer)
         if "cache" in needs:
             parts |= open_cache(settings, there)
         yield Stores(
@@ -92,13 +96,14 @@ async def opened(settings: Settings, needs: Collection[str]) -> AsyncIterator[St
             drain=partial(arrive, parts["outbox"], parts["events"], parts["totals"]),
             catch_up=nothing_to_do,
             on_commit=lambda _: None,
+            tracer=tracer,
             embedded=False,
         )
 
 
 def unneeded() -> dict[str, Any]:
     ports = ("ratings", "outbox", "topic", "events", "totals", "catalogue", "charts", "cache")
-    others = ("notices", "limiter", "recall", "remember", "told")
+    others = ("notices", "limiter", "recall", "remember", "told", "on_applied", "stopped")
     return {name: Unneeded(f"the store of the {name}") for name in ports + others}
 
 
@@ -106,12 +111,12 @@ async def nothing_to_do() -> None:
     """Other processes do it."""
 
 
-def open_ratings(settings: Settings, there: Opened) -> dict[str, Any]:
+def open_ratings(settings: Settings, there: Opened, tracer: Tracer) -> dict[str, Any]:
     from ..adapters import cassandra
 
     keyspace = cassandra.Cassandra(settings["ratings_url"])
     there.add("ratings", keyspace, keyspace.probe, keyspace.run)
-    ratings = cassandra.CassandraRatings(keyspace)
+    ratings = cassandra.CassandraRatings(keyspace, tracer.here)
     outbox = cassandra.CassandraOutbox(keyspace, ratings)
     return {"ratings": ratings, "outbox": outbox, "told": keyspace.recall}
 
@@ -131,8 +136,10 @@ def open_movies(settings: Settings, there: Opened) -> dict[str, Any]:
                 await asyncio.sleep(1)
 
     there.add("movies", shards, shards.probe, shards.run, keep_agreeing)
+    totals = postgres.PostgresTotals(shards)
     return {
-        "totals": postgres.PostgresTotals(shards),
+        "totals": totals,
+        "on_applied": totals.on_applied,
         "catalogue": postgres.PostgresCatalogue(shards),
         "charts": postgres.PostgresCharts(shards),
         "recall": shards.recall,
@@ -149,22 +156,23 @@ async def told_slots(parts: Mapping[str, Any]) -> int:
 
 
 def open_events(
-    settings: Settings, there: Opened, totals: TotalsStore, slots: Slots
+    settings: Settings, there: Opened, totals: TotalsStore, slots: Slots, tracer: Tracer
 ) -> dict[str, Any]:
     url: str = settings["events_url"]
     if url.startswith("kafka:"):
         from ..adapters.kafka import KafkaLog, KafkaTopic
 
-        log, topic = KafkaLog(url, totals), KafkaTopic(url, slots)
+        traced = tracer is not UNTRACED
+        log, topic = KafkaLog(url, totals, traced=traced), KafkaTopic(url, slots)
         there.add("events", log, log.probe)
         there.closing.push_async_callback(topic.close)
-        return {"events": log, "topic": topic}
+        return {"events": log, "topic": topic, "stopped": log.stopped}
     from ..adapters.rabbitmq import RabbitLog, RabbitTopic
 
     queue, exchange = RabbitLog(url), RabbitTopic(url, slots)
     there.add("events", queue, queue.probe)
     there.closing.push_async_callback(exchange.close)
-    return {"events": queue, "topic": exchange}
+    return {"events": queue, "topic": exchange, "stopped": lambda: 0}
 
 
 def open_cache(settings: Settings, there: Opened) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from ..adapters.memory import MemoryCache, MemoryNotices, MemoryRateLimiter
 from ..aggregation import Aggregator
 from ..config import Settings
 from ..errors import MarqueeError, Unusable
+from ..tracing import UNTRACED, Tracer
 from .keys import key_folder
 from .stores import Stores, Unneeded
 
@@ -42,7 +43,9 @@ def database_file(settings: Settings) -> Path:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, *, make: bool) -> AsyncIterator[Stores]:
+async def opened(
+    settings: Settings, *, make: bool, tracer: Tracer = UNTRACED
+) -> AsyncIterator[Stores]:
     path = database_file(settings)
     if not make and not path.exists():
         raise Unusable(f"There is no store at {path}: name the data folder with --data.")
@@ -56,7 +59,7 @@ async def opened(settings: Settings, *, make: bool) -> AsyncIterator[Stores]:
     drain = Aggregator(events, totals, notices).drain
     try:
         yield Stores(
-            ratings=await sqlite.SqliteRatings.open(database),
+            ratings=await sqlite.SqliteRatings.open(database, tracer.here),
             outbox=nothing,
             topic=nothing,
             events=events,
@@ -73,6 +76,9 @@ async def opened(settings: Settings, *, make: bool) -> AsyncIterator[Stores]:
             recall=database.recall,
             remember=database.remember,
             on_commit=database.on_commit,
+            on_applied=totals.on_applied,
+            stopped=lambda: 0,
+            tracer=tracer,
             embedded=True,
         )
     finally:

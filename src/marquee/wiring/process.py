@@ -5,6 +5,7 @@ import gc
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from .. import logs
@@ -26,13 +27,18 @@ from ..http.docs import Docs
 from ..http.limits import parse_trusted
 from ..http.metrics import Metrics
 from ..http.prepared import Ready
+from ..http.traced import Traced
 from ..model import Chart
 from ..movies import Movies
+from ..punctuality import Punctuality
 from ..ratings import Ratings
 from ..relay import Relay
 from ..toprated import Refresher, TopRated
+from ..tracing import UNTRACED
 from .keys import token_keys
 from .stores import Run, Stores, Unneeded
+from .verified import Verified
+from .watched import watched
 
 HTTP_ROLES = ("ratings", "movies", "top-rated", "best-pictures")
 WORKERS = ("relay", "aggregator", "refresher")
@@ -64,6 +70,8 @@ FIRST_SECONDS = 5.0
 """For which a start waits for what is served from memory: after that, it comes when it comes."""
 
 ABLE_PAUSE = 0.1
+LOOP_SECONDS = 0.5
+"""Between two looks how late the event loop is."""
 
 log = logging.getLogger(__name__)
 
@@ -74,10 +82,11 @@ class Marquee:
 
     def __init__(self, settings: Settings, stores: Stores, roles: Sequence[str]) -> None:
         self.settings = settings
-        self.stores = stores
         self.roles = roles
         self._on_fault: Callable[[Unusable], None] = lambda _: None
         self._metrics = Metrics()
+        self._tracer = stores.tracer
+        self.stores = stores = watched(stores, self._metrics)
         self._keys = token_keys(settings)
         self._guard = Guard(
             Verifier(self._keys, settings["issuer"], settings["audience"]),
@@ -91,7 +100,7 @@ class Marquee:
         self._first: list[Run] = []
         self._runs: dict[str, Run] = dict(stores.runs)
         self._looks: dict[str, Callable[[], Awaitable[int]]] = {}
-        self._seen: dict[str, int] = {}
+        self._seen: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._toprated: TopRated | None = None
         parts = {
@@ -107,12 +116,14 @@ class Marquee:
             if role in roles or (stores.embedded and role in ("aggregator", "refresher")):
                 take_part()
         self._health = operations.Health(self._probes, {role: NEEDS[role] for role in roles})
+        self._tell_of_health()
         stores.on_commit(self._metrics.groups.observe)
         self._runs |= {
             "health": self._health.run,
             "keys": self._keys.watch,
             "patience": self._guard.patience.run,
             "figures": self._look,
+            "loop": self._watch_the_loop,
         }
 
     # ---- the part of each role
@@ -133,7 +144,9 @@ class Marquee:
     def _follow_the_ten(self) -> TopRated:
         if self._toprated is None:
             stores = self.stores
-            self._toprated = toprated = TopRated(stores.charts, stores.cache, stores.notices)
+            self._toprated = toprated = TopRated(
+                stores.charts, stores.cache, stores.notices, tracer=self._tracer
+            )
             self._go_on("top-rated", toprated.run, toprated.step)
             self._probes["ten"] = self._have_the_ten
             text = "Seconds since the ten was last found true."
@@ -156,24 +169,42 @@ class Marquee:
         self._probes["nominations"] = have_nominations
 
     def _relay(self) -> None:
-        relay = Relay(self.stores.outbox, self.stores.topic)
+        relay = Relay(self.stores.outbox, self.stores.topic, tracer=self._tracer)
         self._go_on("relay", relay.run)
         self._metrics.count("events_relayed", "Events brought to the log.", lambda: relay.relayed)
         text = "Seconds since the oldest bucket of the outbox closed that was not swept."
         self._metrics.tell("outbox_unswept_seconds", text, lambda: relay.unswept)
+        text = "Shards of the outbox that this relay holds."
+        self._metrics.tell("shards_held", text, lambda: len(relay.shards))
 
     def _aggregator(self) -> None:
-        stores = self.stores
-        aggregator = Aggregator(stores.events, stores.totals, stores.notices)
+        stores, metrics = self.stores, self._metrics
+        aggregator = Aggregator(stores.events, stores.totals, stores.notices, self._tracer)
+        punctuality = Punctuality(
+            stores.notices,
+            partial(metrics.to_total.observe, ()),
+            partial(metrics.to_visible.observe, ()),
+        )
+        stores.on_applied(punctuality.applied)
         self._go_on("aggregator", aggregator.run)
+        metrics.count("events_folded", "Events taken from the log.", lambda: aggregator.folded)
         self._watch("events_behind", "Events not yet in the totals.", stores.events.behind)
         text = "Events set aside as poison."
         self._watch("dead_letters", text, stores.totals.count_dead_letters)
+        text = "Partitions of the event log that can't be read on, until a rebuild."
+        metrics.tell("partitions_stopped", text, stores.stopped)
 
     def _refresher(self) -> None:
+        stores = self.stores
         least: float = self.settings["refresh_seconds"]
-        refresher = Refresher(self.stores.charts, self.stores.cache, self.stores.notices, least)
+        refresher = Refresher(stores.charts, stores.cache, stores.notices, least, self._tracer)
         self._go_on("refresher", refresher.run, refresher.step)
+        verified = Verified(stores.recall)
+        self._runs["verified"] = verified.run
+        text = "Movies whose totals were not what their ratings say, when `verify` last looked."
+        self._metrics.tell("drifted_movies", text, lambda: verified.drifted)
+        text = "When `verify` last looked, in seconds since 1970; 0: never."
+        self._metrics.tell("verified_timestamp_seconds", text, lambda: verified.at)
 
     def _go_on(self, name: str, run: Run, first: Run | None = None) -> None:
         """Have a stage run in the background, when its first step was done."""
@@ -193,6 +224,25 @@ class Marquee:
                     self._seen[name] = await look()
             await asyncio.sleep(1)
 
+    async def _watch_the_loop(self) -> None:
+        """Who comes late to this comes late to everything."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + LOOP_SECONDS
+            await asyncio.sleep(LOOP_SECONDS)
+            self._metrics.loop.observe((), max(0.0, loop.time() - due))
+
+    def _tell_of_health(self) -> None:
+        text = "Whether what this process depends on is up, by its name."
+        self._metrics.tell_each("dependency_up", text, "dependency", self._health.up)
+        text = "Whether this process can do its work."
+        self._metrics.tell("ready", text, lambda: self._health.able)
+
+    def watch(self, load: Callable[[], tuple[int, int]]) -> None:
+        """``load``: connections, and requests under way."""
+        self._metrics.tell("connections", "Connections that are open.", lambda: load()[0])
+        self._metrics.tell("requests_under_way", "Requests not yet answered.", lambda: load()[1])
+
     # ---- from start to stop
 
     @property
@@ -200,21 +250,23 @@ class Marquee:
         """The ten, where this process has it."""
         return self._toprated.ten if self._toprated is not None else None
 
-    def app(self) -> App | Cors:
+    def app(self) -> App | Cors | Traced:
         calls = [*operations.endpoints(self._health, self._metrics), *self._calls]
         whole = contract()
         docs = Docs(whole)
         ready = {operations.LIVE: self._health.live, operations.READY: self._health.ready}
-        app = App(
-            calls + docs.pages,
-            whole,
-            ready | self._prepared | docs.ready,
-            self._guard,
-            self._metrics,
-            logs.request,
+        ready |= self._prepared | docs.ready
+        tracer, guard, share = self._tracer, self._guard, self.settings["log_share"]
+        log = logs.request if share == 1 else logs.Some(share)
+        app: App | Cors | Traced = App(
+            calls + docs.pages, whole, ready, guard, self._metrics, log, tracer.trace_id
         )
-        origins = self.settings["cors_origins"]
-        return Cors(app, origins) if origins else app
+        if origins := self.settings["cors_origins"]:
+            app = Cors(app, origins)
+        if tracer is not UNTRACED:
+            logs.correlate(tracer.trace_id)
+            app = Traced(app, tracer, ready, guard.trusted)
+        return app
 
     async def start(self, on_fault: Callable[[Unusable], None] = lambda _: None) -> None:
         """Have everything in memory that is served from there, then go on in the background.

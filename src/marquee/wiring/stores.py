@@ -1,6 +1,6 @@
 """What a process stands on: something that answers each port."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -17,6 +17,7 @@ from ..ports import (
     Topic,
     TotalsStore,
 )
+from ..tracing import Tracer
 
 DEMO = "demo"
 """Under this name the stores remember whether they hold the demo."""
@@ -33,6 +34,8 @@ class Stores:
 
     ``runs``: what each needs to go on in the background. ``drain``: wait until what was
     acknowledged by now is in the totals; ``catch_up``: the same, where nobody else does it.
+    ``on_applied``: have a listener hear the versions of what each fold has newly applied, once it
+    is durable. ``stopped``: how many partitions of the log, of those that are ours, stand still.
     """
 
     ratings: RatingStore
@@ -52,6 +55,9 @@ class Stores:
     recall: Callable[[str], Awaitable[str | None]]
     remember: Callable[[str, str], Awaitable[None]]
     on_commit: Callable[[Callable[[int], None]], None]
+    on_applied: Callable[[Callable[[Iterable[int]], None]], None]
+    stopped: Callable[[], int]
+    tracer: Tracer
     embedded: bool
 
 

@@ -8,7 +8,7 @@ from .cluster import Cassandra
 from .ratings import ERASURE, MINUTE, SECOND, CassandraRatings, each
 
 BUCKET = """
-    SELECT user_id, movie_id, value, version, sent_at FROM outbox
+    SELECT user_id, movie_id, value, version, sent_at, trace FROM outbox
     WHERE shard = ? AND minute = ? AND sent_at >= ?"""
 ATTEND = "INSERT INTO attendance (minute, relay, until) VALUES (?, ?, ?)"
 LIVING = "SELECT relay, until FROM attendance WHERE minute = ?"
@@ -54,11 +54,11 @@ class CassandraOutbox:
 
     async def intents(self, shard: int, minute: int, since: int = 0) -> AsyncIterator[list[Intent]]:
         async for rows in self._cassandra.pages(BUCKET, (shard, minute, since)):
-            yield [Intent(Rating(*row[:4]), row[4]) for row in rows]
+            yield [Intent(Rating(*row[:4]), row[4], row[5] or "") for row in rows]
 
     async def settle(self, intents: Sequence[Intent]) -> list[RatingChanged]:
         newest: dict[tuple[str, str], Applied] = {}
-        for (user_id, movie_id, value, version), _ in intents:
+        for (user_id, movie_id, value, version), *_ in intents:
             known = newest.get((user_id, movie_id), NEVER)
             newest[user_id, movie_id] = max(known, Applied(version, value))
         ratings = [Rating(*pair, change.value, change.version) for pair, change in newest.items()]

@@ -23,11 +23,15 @@ from typing import NamedTuple, TypeVar
 from ...errors import StoreAway
 from ...model import REMOVED, Applied, Erasure, Rating, VersionClock, rater_of
 from ...ports import Merged
+from ...tracing import UNTRACED
 from .cluster import Cassandra, Row
 
 SEND = """
     INSERT INTO outbox (shard, minute, sent_at, version, user_id, movie_id, value)
     VALUES (?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"""
+SEND_TRACED = """
+    INSERT INTO outbox (shard, minute, sent_at, version, user_id, movie_id, value, trace)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?) USING TIMESTAMP ?"""
 PUT = "UPDATE rating USING TIMESTAMP ? SET value = ? WHERE user_id = ? AND movie_id = ?"
 HIGHEST = """
     SELECT writetime(value), erased FROM rating WHERE user_id = ? AND movie_id IN ('', ?)"""
@@ -73,10 +77,11 @@ R = TypeVar("R")
 
 
 class CassandraRatings:
-    """``ports.RatingStore``."""
+    """``ports.RatingStore``. ``here``: where a call is in a trace (``Tracer.here``)."""
 
-    def __init__(self, cassandra: Cassandra) -> None:
+    def __init__(self, cassandra: Cassandra, here: Callable[[], str] = UNTRACED.here) -> None:
         self._cassandra = cassandra
+        self._here = here
         self._clock = VersionClock(cassandra.now)
         self.rater = lru_cache(RATERS_KEPT)(self._rater)
 
@@ -171,9 +176,11 @@ class CassandraRatings:
         while True:
             at = self._cassandra.now()
             user_id, movie_id, value, version = rating
-            await self._cassandra.execute(
-                SEND, (shard, at // MINUTE, at, version, user_id, movie_id, value, at)
-            )
+            intent = (shard, at // MINUTE, at, version, user_id, movie_id, value)
+            if trace := self._here():
+                await self._cassandra.execute(SEND_TRACED, (*intent, trace, at))
+            else:
+                await self._cassandra.execute(SEND, (*intent, at))
             if self._cassandra.now() - at <= LATE:
                 return
 

@@ -62,6 +62,7 @@ class KafkaLog:
         *,
         gather: float = 0.2,
         patience: float = 1.0,
+        traced: bool = False,
     ) -> None:
         self._address = Address.of(url)
         self._totals = totals
@@ -69,6 +70,7 @@ class KafkaLog:
         self._gather = gather
         self._gathered_at = 0.0
         self._patience = patience
+        self._traced = traced
         self._asking = ThreadPoolExecutor(2, "kafka-asking")
         self._admin: AdminClient | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -133,6 +135,10 @@ class KafkaLog:
 
     # ---- beside the port
 
+    def stopped(self) -> int:
+        """How many partitions of ours stand still, until a rebuild."""
+        return sum(bool(held.lost) for held in self._held.values())
+
     async def probe(self) -> None:
         """Raises ``StoreAway`` where Kafka is away, ``LogLost`` where a partition of ours stands
         still."""
@@ -177,7 +183,7 @@ class KafkaLog:
         self._seen = found.id
         self._held.clear()
         self._seeks.clear()
-        self._source = Source(self._address, self._group, found.partitions)
+        self._source = Source(self._address, self._group, found.partitions, traced=self._traced)
         return self._source
 
     async def _look_at_totals(self) -> None:

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from .client import Address
-from .records import Content, content_of
+from .records import Content, content, traced_content
 
 SETTINGS = {
     "enable.auto.commit": False,
@@ -62,11 +62,12 @@ Arrival = Given | Taken | Failed | Run
 
 
 class Source:
-    def __init__(self, address: Address, group: str, slots: int) -> None:
+    def __init__(self, address: Address, group: str, slots: int, *, traced: bool) -> None:
         self.arrivals: deque[Arrival] = deque()
         self._address = address
         self._settings = address.settings | SETTINGS | {"group.id": group}
         self._slots = slots
+        self._content = traced_content if traced else content
         self._thread = ThreadPoolExecutor(1, "kafka-log")
         self._ours: set[int] = set()
         self._read: set[int] = set()
@@ -127,7 +128,7 @@ class Source:
             if partition != at or offset != behind:
                 contents = []
                 self.arrivals.append(Run(partition, offset, contents))
-            contents.append(content_of(message.value() or b"", partition, slots))
+            contents.append(self._content(message, partition, slots))
             at, behind = partition, offset + 1
 
     def _read_from(self, offsets: Mapping[int, int]) -> None:

@@ -17,7 +17,7 @@ from ...events import encode
 from ...model import RatingChanged, slot_of
 from ...ports import Slots
 from .client import Address, partitions
-from .records import key_of
+from .records import TRACE, key_of
 
 SETTINGS = {
     "acks": "all",
@@ -93,6 +93,7 @@ class KafkaTopic:
                 key_of(event),
                 slot_of(event.movie_id, slots),
                 on_delivery=delivery,
+                headers={TRACE: event.trace} if event.trace else None,
             )
 
 

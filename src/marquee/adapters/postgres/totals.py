@@ -131,6 +131,12 @@ COUNT_DEAD = "SELECT count(*) FROM dead_letter"
 class PostgresTotals:
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
+        self._on_applied: list[Callable[[Iterable[int]], None]] = []
+
+    def on_applied(self, heard: Callable[[Iterable[int]], None]) -> None:
+        """``heard`` is called with the versions that a fold has newly applied: not with those of
+        what comes twice, as all that is swept does."""
+        self._on_applied.append(heard)
 
     async def fold(self, batch: Batch) -> int:
         """One transaction where the batch is of one partition, as the log has it; else, one for
@@ -227,19 +233,22 @@ class PostgresTotals:
         own_slots = shards.pop(own, [])
         if shards and batch.start is not None:
             check_position(batch, (await self.position(batch.partition)).offset)
-        changed = 0
+        changed, applied = 0, dict[int, list[int]]()
         for shard, slots in shards.items():
-            job = partial(fold_slots, parts={slot: parts[slot] for slot in slots})
+            job = partial(fold_slots, parts={slot: parts[slot] for slot in slots}, applied=applied)
             changed += await self._postgres.write(slot_map, shard, slots, job)
 
         async def with_position(cursor: Cursor) -> int:
             await begin(cursor, batch, own)
-            changed = await fold_slots(cursor, {slot: parts[slot] for slot in own_slots})
+            changed = await fold_slots(cursor, {slot: parts[slot] for slot in own_slots}, applied)
             await end(cursor, batch)
             return changed
 
         held = {*own_slots, *([] if batch.start is None else [batch.partition])}
-        return changed + await self._postgres.write(slot_map, own, held, with_position)
+        changed += await self._postgres.write(slot_map, own, held, with_position)
+        for heard in self._on_applied:
+            heard(version for versions in applied.values() for version in versions)
+        return changed
 
     async def _slots(self) -> int:
         return len((await self._postgres.slot_map()).places)
@@ -277,8 +286,11 @@ def check_position(batch: Batch, offset: int) -> None:
         raise PositionMoved(offset)
 
 
-async def fold_slots(cursor: Cursor, parts: dict[int, list[tuple[Pair, Applied]]]) -> int:
-    """How many movies' totals changed."""
+async def fold_slots(
+    cursor: Cursor, parts: dict[int, list[tuple[Pair, Applied]]], applied: dict[int, list[int]]
+) -> int:
+    """How many movies' totals changed. ``applied`` takes the versions, by slot: of a transaction
+    that is done again, those of the last time."""
     changed = 0
     for slot, part in parts.items():
         changes = dict(part)
@@ -286,6 +298,7 @@ async def fold_slots(cursor: Cursor, parts: dict[int, list[tuple[Pair, Applied]]
         before = {(movie_id, rater): Applied(0, value) for movie_id, rater, value in rows}
         counts = deltas(before, {pair: changes[pair] for pair in before})
         await count(cursor, slot, counts)
+        applied[slot] = [changes[pair].version for pair in before]
         changed += len(counts)
     return changed
 

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 from ...errors import StoreAway
 from ...events import decode
-from ...model import RatingChanged
+from ...model import RatingChanged, Traced
 from ...ports import Batch, Poison
 from .address import Address
 from .line import Line
@@ -19,6 +19,11 @@ PREFETCH = 4000
 """Messages that wait here: enough for the batch after the one that is folded."""
 
 ANSWER_SECONDS = 5.0
+
+
+Arrived = tuple[int, int, bytes, str]
+"""The number of the connection that brought it, its tag there, its bytes, and where it comes from
+in a trace. Tag 0 is the connection itself."""
 
 
 class Record(NamedTuple):
@@ -104,7 +109,7 @@ class RabbitLog:
         await self._subscriber.close()
 
     def _sort(self) -> None:
-        for connection, tag, body in self._subscriber.arrivals():
+        for connection, tag, body, trace in self._subscriber.arrivals():
             if connection != self._connections:  # what the one before brought comes again
                 self._connections = connection
                 self._records.clear()
@@ -115,7 +120,7 @@ class RabbitLog:
                 continue
             self._held[tag] = None
             self._last = tag
-            self._records.append(Record(tag, content_of(body)))
+            self._records.append(Record(tag, content_of(body, trace)))
 
     def _take(self, limit: int) -> Batch:
         taken = [self._records.popleft() for _ in range(min(limit, len(self._records)))]
@@ -130,9 +135,9 @@ class RabbitLog:
         )
 
 
-def content_of(body: bytes) -> RatingChanged | Poison:
+def content_of(body: bytes, trace: str) -> RatingChanged | Poison:
     try:
-        return decode(body)
+        return Traced.behind(decode(body), trace)
     except ValueError as error:
         return Poison(body, str(error))
 
@@ -145,7 +150,7 @@ class Subscriber(Line):
         self._connections = 0
         self._wanted = False
         self._done = 0
-        self._arrived: deque[tuple[int, int, bytes]] = deque()
+        self._arrived: deque[Arrived] = deque()
         self._told = False
         self._arrival = asyncio.Event()
         self._questions: set[asyncio.Future[int]] = set()
@@ -161,9 +166,7 @@ class Subscriber(Line):
         if not self._arrived:
             await self._arrival.wait()
 
-    def arrivals(self) -> list[tuple[int, int, bytes]]:
-        """What came: each with the number of the connection, its tag there, its bytes. Tag 0 is
-        the connection itself."""
+    def arrivals(self) -> list[Arrived]:
         self._told = False
         return [self._arrived.popleft() for _ in range(len(self._arrived))]
 
@@ -190,7 +193,7 @@ class Subscriber(Line):
     def _opened(self, channel: Any) -> None:
         self._connections += 1
         self._done = 0
-        self._arrived.append((self._connections, 0, b""))
+        self._arrived.append((self._connections, 0, b"", ""))
         channel.basic_qos(prefetch_count=PREFETCH, callback=lambda _: self._begun())
 
     def _begun(self) -> None:
@@ -202,8 +205,9 @@ class Subscriber(Line):
         if self._usable and not self._channel.consumer_tags:
             self._channel.basic_consume(self._address.queue, self._arrive)
 
-    def _arrive(self, _channel: Any, method: Any, _properties: Any, body: bytes) -> None:
-        self._arrived.append((self._connections, method.delivery_tag, body))
+    def _arrive(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        trace = str((properties.headers or {}).get("traceparent", ""))
+        self._arrived.append((self._connections, method.delivery_tag, body, trace))
         if not self._told:
             self._told = True
             self._tell(self._arrival.set)

@@ -38,11 +38,7 @@ class RabbitTopic:
         if not self._properties:
             self._properties = [properties(slot) for slot in range(await self._slots())]
         delivery = Delivery(len(events))
-        carrying, slots = self._properties, len(self._properties)
-        messages = [
-            Message(encode(event), carrying[slot_of(event.movie_id, slots)], delivery)
-            for event in events
-        ]
+        messages = [Message(encode(event), self._carrying(event), delivery) for event in events]
         self._publisher.call(partial(self._publisher.send, messages))
         try:
             async with asyncio.timeout(PUBLISH_SECONDS):
@@ -54,9 +50,15 @@ class RabbitTopic:
     async def close(self) -> None:
         await self._publisher.close()
 
+    def _carrying(self, event: RatingChanged) -> pika.BasicProperties:
+        slot = slot_of(event.movie_id, len(self._properties))
+        if event.trace:
+            return properties(slot, traceparent=event.trace)
+        return self._properties[slot]
 
-def properties(slot: int) -> pika.BasicProperties:
-    return pika.BasicProperties(delivery_mode=PERSISTENT, headers={"slot": slot})
+
+def properties(slot: int, **more: str) -> pika.BasicProperties:
+    return pika.BasicProperties(delivery_mode=PERSISTENT, headers={"slot": slot, **more})
 
 
 class Delivery:

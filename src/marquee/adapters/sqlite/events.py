@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from ...events import encode, fault
-from ...model import RatingChanged
+from ...model import RatingChanged, Traced
 from ...ports import Batch, Poison
 from .database import Database, read_position
 
@@ -27,7 +27,7 @@ LOOK_EVERY = 0.2
 
 
 NEXT = """
-    SELECT CAST(movie_id AS BLOB), rater, version, value, id FROM outbox
+    SELECT CAST(movie_id AS BLOB), rater, version, value, trace, id FROM outbox
     WHERE id > ? ORDER BY id LIMIT ?"""
 
 
@@ -92,10 +92,10 @@ class SqliteOutbox:
         if not rows:
             return None
         events, poison = [], []
-        for movie_id, rater, version, value, _ in rows:  # poison may also be no UTF-8
+        for movie_id, rater, version, value, trace, _ in rows:  # poison may also be no UTF-8
             event = RatingChanged(movie_id.decode(errors="replace"), rater, version, value)
             if (error := fault(event)) is None:
-                events.append(event)
+                events.append(Traced.behind(event, trace) if trace else event)
             else:
                 poison.append(Poison(encode(event), error))
         return Batch(events, poison, start=start, end=rows[-1][-1])

@@ -1,11 +1,12 @@
 """The rating store: a rating and its event in one transaction."""
 
 import sqlite3
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from functools import lru_cache, partial
 
 from ...model import REMOVED, Applied, Erasure, Rating, VersionClock, rater_of
 from ...ports import Merged
+from ...tracing import UNTRACED
 from .database import PAGE, Database, agreed, now_us
 
 WRITE = """
@@ -17,6 +18,8 @@ PUT = """
     INSERT INTO rating (user_id, movie_id, value, version) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET value = excluded.value, version = excluded.version"""
 SEND = "INSERT INTO outbox (movie_id, rater, version, value) VALUES (?, ?, ?, ?)"
+SEND_TRACED = """
+    INSERT INTO outbox (movie_id, rater, version, value, trace) VALUES (?, ?, ?, ?, ?)"""
 READ = "SELECT value, version FROM rating WHERE user_id = ? AND movie_id = ?"
 
 RATERS_KEPT = 10_000
@@ -24,20 +27,26 @@ RATERS_KEPT = 10_000
 thread take its turn."""
 
 
+nowhere = UNTRACED.here
+
+
 class SqliteRatings:
-    def __init__(self, database: Database, rater_key: bytes) -> None:
+    """``here``: where a call is in a trace (``Tracer.here``)."""
+
+    def __init__(self, database: Database, rater_key: bytes, here: Callable[[], str]) -> None:
         self._database = database
+        self._here = here
         self.rater = lru_cache(RATERS_KEPT)(partial(rater_of, rater_key))
         self._clock = VersionClock(now_us)  # belongs to the writer's thread
         self._kept = 0
         database.around(self._read_clock, self._keep_clock)
 
     @classmethod
-    async def open(cls, database: Database) -> "SqliteRatings":
-        return cls(database, await database.read(lambda c: agreed(c, "rater_key")))
+    async def open(cls, database: Database, here: Callable[[], str] = nowhere) -> "SqliteRatings":
+        return cls(database, await database.read(lambda c: agreed(c, "rater_key")), here)
 
     async def write(self, user_id: str, movie_id: str, value: int) -> Rating:
-        rater = self.rater(user_id)
+        rater, trace = self.rater(user_id), self._here()
         clock = self._clock
 
         def job(connection: sqlite3.Connection) -> int:
@@ -46,7 +55,10 @@ class SqliteRatings:
                 WRITE, (user_id, movie_id, value, clock.next())
             ).fetchone()
             clock.seen(version)
-            connection.execute(SEND, (movie_id, rater, version, value))
+            if trace:
+                connection.execute(SEND_TRACED, (movie_id, rater, version, value, trace))
+            else:
+                connection.execute(SEND, (movie_id, rater, version, value))
             return version
 
         return Rating(user_id, movie_id, value, await self._database.write(job))

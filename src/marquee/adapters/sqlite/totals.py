@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
 from itertools import chain
 from typing import Any
@@ -64,9 +64,18 @@ encode_counts = msgspec.json.Encoder().encode
 class SqliteTotals:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._applied: list[Callable[[Iterable[int]], None]] = []
+
+    def on_applied(self, heard: Callable[[Iterable[int]], None]) -> None:
+        """``heard`` is called with the versions of each batch that was folded: here none comes
+        twice."""
+        self._applied.append(heard)
 
     async def fold(self, batch: Batch) -> int:
-        return await self._database.write(lambda connection: fold_batch(connection, batch))
+        changed = await self._database.write(lambda connection: fold_batch(connection, batch))
+        for heard in self._applied:
+            heard(event.version for event in batch.events)
+        return changed
 
     async def position(self, partition: int) -> Position:
         return await self._database.read(lambda connection: read_position(connection, partition))
