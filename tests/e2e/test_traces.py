@@ -12,6 +12,13 @@ from tests.support.collector import collector
 from tests.support.server import Server, serve
 from tests.support.system import apart
 
+RELAYS = {
+    "marquee_events_relayed_total",
+    "marquee_outbox_unswept_seconds",
+    "marquee_shards_held",
+}
+"""What the relay alone exports."""
+
 RATE = "/movies/{movieId}/users/rate"
 TRACED = {"traces_share": 1, "rate_limit": "off"}
 HERE = "127.0.0.1"
@@ -102,6 +109,11 @@ class TestEmbedded:
                 assert time.monotonic() - began < 20
 
 
+def names_in(server):
+    with server.client() as client:
+        return {line.partition(" ")[0] for line in client.get("/metrics").text.splitlines()}
+
+
 def client_metrics(server: Server) -> str:
     accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
     with server.client() as client:
@@ -120,6 +132,8 @@ def test_one_trace_across_all_processes(tmp_path, told, events):
         spans = whole(told, trace, way)
         services = [spans[name].service for name in way[1:]]
         assert services == ["refresher", "aggregator", "relay", "ratings", "ratings"]
+        (relay,) = server.system.of("relay")
+        assert names_in(relay) >= RELAYS
         readers = {s.service for s in told.spans if s.trace == trace and s.name == way[0]}
         assert readers <= {"top-rated", "movies"}
 

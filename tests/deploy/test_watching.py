@@ -1,0 +1,217 @@
+"""What those who watch go by: rules, runbooks, dashboards and their page say what there is."""
+
+import importlib.util
+import json
+import re
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+import yaml
+from prometheus_client.parser import text_string_to_metric_families
+
+from tests.api.asking import Stage, eventually
+from tests.e2e.test_traces import RELAYS
+from tests.support.prometheus import DEPLOY, RULES, prometheus, promtool
+from tests.support.server import serve
+
+ROOT = Path(__file__).resolve().parents[2]
+GRAFANA = ROOT / "deploy/grafana"
+RUNBOOKS = ROOT / "docs/runbooks"
+WATCHING = ROOT / "docs/watching.md"
+
+METRIC = re.compile(r"\bmarquee_[a-z0-9_]+")
+SUFFIXES = re.compile(r"_(bucket|count|sum)$")
+HEADINGS = ["What it means", "How to look", "What to do", "When to wake whom"]
+
+
+def rules():
+    for file in RULES:
+        for group in yaml.safe_load(file.read_text())["groups"]:
+            yield from group["rules"]
+
+
+ALERTS = [rule for rule in rules() if "alert" in rule]
+
+
+def id_of(alert):
+    return f"{alert['alert']}-{alert['labels']['severity']}"
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory):
+    with serve(tmp_path_factory.mktemp("watched")) as found:
+        with Stage(found) as stage:
+            movie = stage.rated([9])
+            eventually(lambda: stage.anyone.get("/movies/top10").json()["result"], bool)
+            stage.anyone.get(f"/movies/{movie}")
+        yield found
+
+
+@pytest.fixture(scope="module")
+def families(server):
+    with server.client() as client:
+        return list(text_string_to_metric_families(client.get("/metrics").text))
+
+
+@pytest.fixture(scope="module")
+def exported(families):
+    """Every name that can be asked for."""
+    names = {name_of(family) for family in families}
+    histograms = {name_of(family) for family in families if family.type == "histogram"}
+    parts = {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}
+    return names | parts | RELAYS
+
+
+def name_of(family):
+    return f"{family.name}_total" if family.type == "counter" else family.name
+
+
+class TestRules:
+    def test_are_sound(self):
+        done = promtool("check", "config", "prometheus.yml")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    @pytest.mark.parametrize("name", ["slo", "promises", "processes"])
+    def test_fire_when_they_should_and_only_then(self, name):
+        done = promtool("test", "rules", f"tests/{name}.yml")
+        assert done.returncode == 0, done.stdout + done.stderr
+
+    def test_each_alert_is_tried(self):
+        tried = "".join(file.read_text() for file in (DEPLOY / "tests").glob("*.yml"))
+        assert not [rule["alert"] for rule in ALERTS if rule["alert"] not in tried]
+
+    def test_ask_for_what_there_is(self, exported):
+        for rule in rules():
+            assert set(METRIC.findall(rule["expr"])) <= exported, rule
+
+    def test_have_someone_to_act(self):
+        for alert in ALERTS:
+            assert alert["labels"]["severity"] in {"page", "ticket"}
+            assert alert["annotations"].keys() == {"summary", "description", "runbook"}
+
+
+class TestRunbooks:
+    @pytest.mark.parametrize("alert", ALERTS, ids=id_of)
+    def test_each_alert_has_one_that_is_written_for_it(self, alert):
+        page = (ROOT / alert["annotations"]["runbook"]).read_text()
+        assert f"`{alert['alert']}`" in page
+        assert re.findall("^## (.+)$", page, re.MULTILINE) == HEADINGS
+        first = METRIC.findall(alert["expr"])
+        if first:  # what it looks at first is what fired
+            assert SUFFIXES.sub("", first[0]) in page
+        parts = re.split("^## .+$", page, flags=re.MULTILINE)[1:]
+        assert all(part.strip() for part in parts)
+        assert alert["labels"]["severity"] in page
+
+    def test_each_has_its_alert_and_its_line_in_the_list(self):
+        wanted = {Path(alert["annotations"]["runbook"]).name for alert in ALERTS}
+        assert {page.name for page in RUNBOOKS.glob("*.md")} == wanted | {"README.md"}
+        listed = (RUNBOOKS / "README.md").read_text()
+        for alert in ALERTS:
+            assert f"`{alert['alert']}`" in listed
+
+    def test_ask_for_what_there_is(self, exported):
+        for page in RUNBOOKS.glob("*.md"):
+            assert set(METRIC.findall(page.read_text())) <= exported, page
+
+
+class TestDashboards:
+    @staticmethod
+    def script():
+        spec = importlib.util.spec_from_file_location("dashboards", GRAFANA / "dashboards.py")
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    def test_are_what_the_script_writes(self):
+        written = self.script().written()
+        assert set(written) == set((GRAFANA / "dashboards").glob("*.json"))
+        for file, text in written.items():
+            assert file.read_text() == text, "run: python deploy/grafana/dashboards.py"
+
+    def test_ask_for_what_there_is(self, exported):
+        recorded = {rule["record"] for rule in rules() if "record" in rule}
+        for file in (GRAFANA / "dashboards").glob("*.json"):
+            for panel in json.loads(file.read_text())["panels"]:
+                for target in panel.get("targets", ()):
+                    names = set(METRIC.findall(target["expr"]))
+                    assert names <= exported, panel["title"]
+                    records = set(re.findall(r"marquee:[a-z0-9_:]+", target["expr"]))
+                    assert records <= recorded
+                    assert names or records or "up" in target["expr"] or "ALERTS" in target["expr"]
+
+    def test_each_question_is_one(self, server, tmp_path):
+        """Prometheus itself understands each of them."""
+        with prometheus(tmp_path / "prometheus", {"ratings": server.url}) as found:
+            eventually(found.ready, bool, within=30)
+            for file in (GRAFANA / "dashboards").glob("*.json"):
+                for panel in json.loads(file.read_text())["panels"]:
+                    for target in panel.get("targets", ()):
+                        found.query(target["expr"].replace("$__rate_interval", "1m"))
+
+    def test_there_is_one_for_each_role_and_one_for_all(self):
+        from marquee.wiring import ROLES
+
+        names = {file.stem for file in (GRAFANA / "dashboards").glob("*.json")}
+        assert names == {*ROLES, "overview"}
+
+    def test_no_panel_lies_over_another(self):
+        for file in (GRAFANA / "dashboards").glob("*.json"):
+            taken = set()
+            for panel in json.loads(file.read_text())["panels"]:
+                place = panel["gridPos"]
+                cells = {
+                    (x, y)
+                    for x in range(place["x"], place["x"] + place["w"])
+                    for y in range(place["y"], place["y"] + place["h"])
+                }
+                assert not cells & taken
+                assert place["x"] + place["w"] <= 24
+                taken |= cells
+
+
+class TestPage:
+    def test_tells_of_each_figure(self, families):
+        told = dict(
+            re.findall(r"^\| `(marquee_[a-z_]+)` \| (\w+) \|", WATCHING.read_text(), re.MULTILINE)
+        )
+        told = {name: kind for name, kind in told.items() if name not in RELAYS}
+        assert told == {name_of(family): family.type for family in families}
+
+    def test_tells_of_their_labels(self, families):
+        rows = re.findall(
+            r"^\| `(marquee_[a-z_]+)` \| \w+ \| ([^|]*)\|", WATCHING.read_text(), re.MULTILINE
+        )
+        told = {name: set(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
+        for family in families:
+            found = {label for sample in family.samples for label in sample.labels} - {"le"}
+            if family.samples:
+                assert told[name_of(family)] == found
+
+
+def test_prometheus_scrapes_a_marquee_and_alerts_when_something_is_wrong(server, tmp_path):
+    processes = {"ratings": server.url, "aggregator": "http://127.0.0.1:9"}
+    with prometheus(tmp_path / "prometheus", processes) as found:
+        eventually(found.ready, bool, within=30)
+        up = eventually(lambda: found.query("up == 1"), bool, within=30)
+        assert [sample["metric"]["role"] for sample in up] == ["ratings"]
+        with closing(sqlite3.connect(server.data / "marquee.db")) as other:  # planted
+            row = (b"not an event", "planted", 1)
+            other.execute("INSERT INTO dead_letter (raw, error, died_at) VALUES (?, ?, ?)", row)
+            other.commit()
+        wanted = {"MarqueeDeadLetters", "MarqueeProcessDown", "MarqueeRoleMissing"}
+        firing = eventually(
+            lambda: {
+                sample["metric"]["alertname"]
+                for sample in found.query('ALERTS{alertstate="firing"}')
+            },
+            lambda names: wanted <= names,
+            within=30,
+        )
+        assert "MarqueeStoreAway" not in firing
+        groups = found.ask("rules")["groups"]
+        states = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
+        assert len(states) > 30
+        assert set(states.values()) == {"ok"}
