@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 import pytest
 
 from marquee.adapters import cassandra
+from marquee.adapters.cassandra import cluster
 from marquee.errors import StoreAway
 from marquee.model import latest
 from tests.support import cassandra as keyspaces
@@ -16,6 +17,7 @@ from tests.support.tasks import eventually
 
 WRITERS = 8
 MOVIES = 5
+WHO = "SELECT broadcast_address FROM system.local"
 ENOUGH = 100
 """Writes on either side of what happens."""
 
@@ -67,9 +69,9 @@ class Load:
 
         await eventually(there, within=60)
 
-    async def refusals(self) -> None:
-        """Until everybody was refused."""
-        enough = self.refused + WRITERS
+    async def refusals(self, number: int = WRITERS) -> None:
+        """Until so many were refused."""
+        enough = self.refused + number
 
         async def there() -> bool:
             return self.refused >= enough
@@ -125,9 +127,15 @@ async def test_a_node_is_killed_and_comes_back(ring, url):
 
 
 async def test_a_node_freezes_and_wakes(ring, url):
+    """Also what is compared and set goes on: leases, erasures."""
     node = ring.server("cassandra-1")
-    async with loaded(url) as load:
+    async with loaded(url) as load, keyspaces.connected(url) as keyspace:
+        ratings = cassandra.CassandraRatings(keyspace)
+        outbox = cassandra.CassandraOutbox(keyspace, ratings)
         node.signal(signal.SIGSTOP)
+        for _ in range(15):
+            assert await outbox.lease(0, "a relay", 6)
+            await ratings.erase("somebody")
         await load.more(3 * ENOUGH)
         node.signal(signal.SIGCONT)
         await load.more()
@@ -143,3 +151,23 @@ async def test_all_of_them_go_and_come_back(ring, url):
         await load.refusals()
         await asyncio.to_thread(ring.start, ["cassandra-ring"])
         await load.more()
+
+
+async def test_while_all_are_frozen_nobody_waits(ring, url):
+    """Who asked before waits in vain for a few seconds; then each is refused at once."""
+    nodes = [ring.server(f"cassandra-{number}") for number in (1, 2, 3)]
+    async with loaded(url) as load:
+        for node in nodes:
+            node.signal(signal.SIGSTOP)
+        await load.refusals(50 * WRITERS)
+        for node in nodes:
+            node.signal(signal.SIGCONT)
+        await load.more()
+    print(f"all frozen: longest call {load.longest:.2f} s")
+
+
+async def test_every_node_is_asked_for_the_time(url):
+    """So that one whose clock is wrong is noticed, whoever else is right."""
+    async with keyspaces.connected(url) as keyspace:
+        asked = [await keyspace.execute(WHO) for _ in range(cluster.MEASURES)]
+    assert len({address for ((address,),) in asked}) == 3

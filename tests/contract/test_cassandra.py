@@ -130,6 +130,24 @@ class TestReaching:
     async def test_its_time_is_the_servers(self, keyspace):
         assert abs(keyspace.now() - time.time_ns() // 1000) < 1_000_000
 
+    async def test_times_that_disagree_are_no_time(self, keyspace, ratings, monkeypatch):
+        """Be it that the nodes' clocks differ, or that ours has stood still for minutes."""
+        before, ticks = await ratings.write("u", "m", 5), cluster.ticks
+        monkeypatch.setattr(cluster, "ticks", lambda: ticks() - 120_000_000)
+
+        async def refused():
+            try:
+                await keyspace.probe()
+            except StoreAway as away:
+                return "clocks" in str(away)
+            return False
+
+        await eventually(refused)
+        for call in (ratings.write("u", "m", 6), ratings.erase("u")):
+            with pytest.raises(StoreAway, match="clocks"):
+                await call
+        assert await ratings.read("u", "m") == before
+
     async def test_begins_anew_where_nothing_is_heard(self, keyspace, ratings, monkeypatch):
         before = await ratings.write("u", "m", 5)
         with monkeypatch.context() as patch:

@@ -25,10 +25,17 @@ from .migration import MIGRATE, check_version
 
 TIMEOUTS = (Timeout, OperationTimedOut)
 TRIES = 3
-"""Of a statement that timed out. It is the same one, version included, so that it does no harm."""
+"""Of a statement that timed out. It is the same one, version or condition included, so that it does
+no harm."""
 
 LOST_SECONDS = 15
 """Without a word from the cluster, after which the driver is begun anew."""
+
+MEASURES = 10
+"""Of the store's time, the last of which must agree: each is another node's word."""
+
+CLOCKS_APART = 60_000_000
+"""Microseconds. From 90 s on an intent may be too late for the sweep of its bucket."""
 
 UNSWEPT_MINUTES = 7 * 24 * 60 // 2
 """Half the time for which the outbox keeps an intent."""
@@ -48,6 +55,7 @@ SWEPT = "SELECT shard, swept FROM lease"
 
 NOT_MADE = f"The rating store has no schema yet: {MIGRATE}."
 UNSWEPT = "No relay has swept the outbox for days: until one does, no ratings are taken."
+APART = "The clocks of the rating store's nodes are more than a minute apart: have NTP set them."
 
 Row = tuple[Any, ...]
 Answer = tuple["asyncio.Future[Reply]", "Reply | None", BaseException | None]
@@ -93,8 +101,11 @@ class Cassandra:
         self._why_away = StoreAway(AWAY)
         self._trouble = Trouble(log, str(self.address))
         self._agreements: Agreements | None = None
-        self._ahead = 0
+        self._aheads = deque([0], MEASURES)
+        self._apart = False
         self._unswept = False
+        self._heard = 0.0
+        self._silent = False
 
     # ---- being there
 
@@ -106,7 +117,8 @@ class Cassandra:
         while not self._closed:
             try:
                 await asyncio.to_thread(self._connect)
-                await self._measure()
+                for _ in range(MEASURES):
+                    await self._measure()
                 await self._agree()
                 self._there.set()
                 self._trouble.over()
@@ -138,6 +150,7 @@ class Cassandra:
     async def probe(self) -> None:
         """Raises ``StoreAway`` where ratings can't be taken at present."""
         self.check_swept()
+        self.now()
         await self.execute(RECALL, ("shards",))
 
     # ---- asking
@@ -163,7 +176,8 @@ class Cassandra:
             yield reply.rows
 
     async def compare_and_set(self, cql: str, values: Sequence[Any]) -> bool:
-        """Whether the condition held. After ``StoreAway`` nobody knows: ask."""
+        """Whether the condition held. Where an answer is slow another node is asked, too, which may
+        find it done: False says "not now, not by this". After ``StoreAway`` nobody knows: ask."""
         rows = await self.execute(cql, values)
         return bool(rows[0][0])
 
@@ -180,10 +194,12 @@ class Cassandra:
 
     def now(self) -> int:
         """The store's time: measured every second, in between carried by the monotonic clock.
-        Raises ``StoreAway`` before it was."""
+        Raises ``StoreAway`` before it was, and where the nodes have no time in common."""
         if self._agreements is None:
             raise self._is_away()
-        return ticks() + self._ahead
+        if self._apart:
+            raise StoreAway(APART)
+        return ticks() + self._aheads[-1]
 
     @property
     def agreements(self) -> Agreements:
@@ -223,21 +239,29 @@ class Cassandra:
             statement = await asyncio.to_thread(session.prepare, cql)
         except ERRORS as error:
             raise self._away(error) from error
-        statement.is_idempotent = " IF " not in cql
+        statement.is_idempotent = True
         if serial:
             statement.consistency_level = serial_level(self.address)
         prepared[cql, serial] = statement
         return statement
 
-    async def _try(self, bound: Any, page: bytes | None = None) -> Reply:
-        tries = TRIES if bound.is_idempotent else 1
-        while True:
+    async def _try(
+        self, bound: Any, page: bytes | None = None, *, though_silent: bool = False
+    ) -> Reply:
+        """``though_silent``: also while no node answers anybody; all others hear so at once."""
+        tries, began = TRIES, time.monotonic()
+        while not self._silent or though_silent:
             try:
                 return await self._ask(bound, page)
             except ERRORS as error:
                 tries -= 1
                 if not tries or not isinstance(error, TIMEOUTS):
                     raise self._away(error) from error
+                # The first time it may be we who were frozen.
+                if tries < TRIES - 1 and self._heard < began:
+                    self._silent = True
+        self._trouble.tell("no node answers")
+        raise StoreAway(AWAY)
 
     def _ask(self, bound: Any, page: bytes | None) -> "asyncio.Future[Reply]":
         answer: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -306,17 +330,22 @@ class Cassandra:
             log.error(UNSWEPT)
 
     async def _measure(self) -> None:
+        bound = (await self._statement(TIME)).bind(())
         asked = ticks()
-        ((now,),) = await self.execute(TIME)
+        ((now,),) = (await self._try(bound, though_silent=True)).rows
         answered = ticks()
         if answered - asked < 1_000_000 or not self._there.is_set():  # else it tells too little
-            self._ahead = now * 1000 - (asked + answered) // 2
+            self._aheads.append(now * 1000 - (asked + answered) // 2)
+            self._apart = max(self._aheads) - min(self._aheads) > CLOCKS_APART
+            if self._apart and self._there.is_set():
+                self._trouble.tell(APART)
 
     # ---- in the driver's thread
 
     def _answered(
         self, rows: list[Row] | None, response: Any, answer: "asyncio.Future[Reply]"
     ) -> None:
+        self._heard, self._silent = time.monotonic(), False
         self._bring((answer, Reply(rows or [], ResultSet(response, rows).paging_state), None))
 
     def _failed(self, error: BaseException, answer: "asyncio.Future[Reply]") -> None:

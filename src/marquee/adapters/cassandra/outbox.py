@@ -41,13 +41,13 @@ class CassandraOutbox:
         return sorted(name for name, until in rows if until > now)
 
     async def lease(self, shard: int, relay: str, seconds: float) -> Lease | None:
-        rows = await self._cassandra.execute(HELD, (shard,), serial=True)
-        holder, until, swept = rows[0]
+        holder, until, swept = await self._held(shard)
         now = self._cassandra.now()
         if holder != relay and until > now:
             return None
-        ours = (relay, now + int(seconds * SECOND), shard, holder, until)
-        return Lease(shard, swept) if await self._cassandra.compare_and_set(TAKE, ours) else None
+        ours = (relay, now + int(seconds * SECOND))
+        taken = await self._cassandra.compare_and_set(TAKE, (*ours, shard, holder, until))
+        return Lease(shard, swept) if taken or (await self._held(shard))[:2] == ours else None
 
     async def release(self, shard: int, relay: str) -> None:
         await self._cassandra.compare_and_set(LET_GO, (shard, relay))
@@ -75,6 +75,11 @@ class CassandraOutbox:
     def event(self, rating: Rating) -> RatingChanged:
         user_id, movie_id, value, version = rating
         return RatingChanged(movie_id, self._ratings.rater(user_id), version, value)
+
+    async def _held(self, shard: int) -> tuple[str, int, int]:
+        """By which relay, until when; and what is swept."""
+        holder, until, swept = (await self._cassandra.execute(HELD, (shard,), serial=True))[0]
+        return holder, until, swept
 
     async def _settle(self, rating: Rating) -> list[Rating]:
         """What the store holds of a pair, once its newest intent is done."""
