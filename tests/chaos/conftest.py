@@ -9,7 +9,7 @@ import pytest
 
 from engine.engine import Engine
 from tests.chaos import costs
-from tests.chaos.trial import Trial, trial
+from tests.chaos.trial import PER_SECOND, Trial, trial
 from tests.support import engine
 from tests.support.system import System
 from tests.support.system import system as started
@@ -23,7 +23,7 @@ TWO = dict.fromkeys(("ratings", "top-rated", "relay", "aggregator", "refresher")
 
 @pytest.fixture(scope="module")
 def parts(request: pytest.FixtureRequest) -> tuple[str, ...]:
-    """Of the engine: the module's own ``PARTS``."""
+    """Of the engine: the module's ``PARTS``. Its ``PER_SECOND`` says how much is rated."""
     return getattr(request.module, "PARTS", PARTS)
 
 
@@ -34,20 +34,29 @@ def servers(parts: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) ->
 
 
 @pytest.fixture(scope="module")
+def mend(servers: Engine, parts: tuple[str, ...]) -> Callable[[], None]:
+    """Start and wake whatever does not run."""
+    return lambda: servers.start(parts)
+
+
+@pytest.fixture(scope="module")
 def processes(
-    servers: Engine, parts: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory
+    servers: Engine,
+    parts: tuple[str, ...],
+    mend: Callable[[], None],
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[System]:
     events = "rabbitmq" if "rabbitmq" in parts else "kafka"
     folder = tmp_path_factory.mktemp("system")
     with started(folder, TWO, events=events, servers=servers.variables(parts)) as found:
         yield found
-        servers.start(parts)
+        mend()
 
 
 @pytest.fixture
-def system(processes: System, servers: Engine, parts: tuple[str, ...]) -> System:
+def system(processes: System, mend: Callable[[], None]) -> System:
     """All of it, alive and well, whatever happened to it in the test before."""
-    servers.start(parts)
+    mend()
     for process in processes.processes.values():
         if process.alive:
             process.signal(signal.SIGCONT)
@@ -57,12 +66,15 @@ def system(processes: System, servers: Engine, parts: tuple[str, ...]) -> System
 
 
 @pytest.fixture
-def under_load(system: System, record_property: Callable[[str, object], None]) -> UnderLoad:
+def under_load(
+    system: System, request: pytest.FixtureRequest, record_property: Callable[[str, object], None]
+) -> UnderLoad:
     """``with under_load("what happens") as trial:`` has it happen, and keeps what it cost."""
+    per_second = getattr(request.module, "PER_SECOND", PER_SECOND)
 
     @contextmanager
     def begin(fault: str, **options: Any) -> Iterator[Trial]:
-        with trial(system, fault, **options) as found:
+        with trial(system, fault, per_second=per_second, **options) as found:
             yield found
         record_property(costs.PROPERTY, costs.keep(found.cost))
 

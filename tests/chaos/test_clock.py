@@ -1,7 +1,5 @@
 """A clock that is set back between two starts: what is done later wins all the same."""
 
-import shutil
-import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
@@ -12,6 +10,7 @@ import pytest
 
 from marquee.adapters.keys import OwnKeys
 from tests.api.asking import eventually
+from tests.support.clock import shifted
 from tests.support.server import Server, marquee
 
 HOUR = timedelta(hours=1)
@@ -22,17 +21,7 @@ USERS = ("removes", "erases", "stays")
 @pytest.fixture
 def in_an_hour() -> dict[str, str]:
     """The variables with which a process believes it is an hour later."""
-    if shutil.which("faketime") is None:
-        pytest.skip("faketime is not there: apt install faketime")
-    told = subprocess.run(
-        ["faketime", "-m", "-f", "+1h", "env"], check=True, capture_output=True, text=True
-    )
-    found = dict(line.split("=", 1) for line in told.stdout.splitlines() if "=" in line)
-    return {
-        "LD_PRELOAD": found["LD_PRELOAD"],
-        "FAKETIME": "+1h",
-        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-    }
+    return shifted("+1h")
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from random import Random
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import jwt
 
@@ -149,12 +149,14 @@ class Rater:
         users: Sequence[str],
         told: Ledger,
         seed: str,
+        pause: float,
     ) -> None:
         self._line = Line(processes, number)
         self._told = told
         self.users = users
         self._dice = Random(f"{seed} {number}")
         self._operations = operations(self._dice, told.movies)
+        self._pause = pause
         self._next = time.monotonic()
         self._headers = {user: headers(self._line.server, user) for user in users}
         self.answers = 0
@@ -162,7 +164,7 @@ class Rater:
         self.stall = 0.0
 
     def act(self) -> None:
-        self._next = max(self._next + RATERS / PER_SECOND, time.monotonic())
+        self._next = max(self._next + self._pause, time.monotonic())
         time.sleep(max(0, self._next - time.monotonic()))
         self.do(self._dice.choice(self.users), next(self._operations))
 
@@ -289,7 +291,9 @@ class Trial:
     asks again in the end.
     """
 
-    def __init__(self, system: System, fault: str, *, swept: bool = False) -> None:
+    def __init__(
+        self, system: System, fault: str, *, swept: bool = False, per_second: int = PER_SECOND
+    ) -> None:
         name = secrets.token_hex(3)
         seed = f"{ledger.seed()} {fault}"
         users = [f"{name}-{n}" for n in range(USERS)]
@@ -301,8 +305,9 @@ class Trial:
         self._logged = {name: len(process.log) for name, process in system.processes.items()}
         self._told = Ledger(users, movies)
         ratings, readers = system.of("ratings"), system.of("top-rated")
+        pause = RATERS / per_second
         self._raters = [
-            Rater(ratings, n, users[n::RATERS], self._told, seed) for n in range(RATERS)
+            Rater(ratings, n, users[n::RATERS], self._told, seed, pause) for n in range(RATERS)
         ]
         self._readers = [Reader(readers, n) for n in range(READERS)]
         stopped = threading.Event()
@@ -421,11 +426,9 @@ def like(movies, entry):
 
 
 @contextmanager
-def trial(
-    system: System, fault: str, *, swept: bool = False, within: float = 60
-) -> Iterator[Trial]:
+def trial(system: System, fault: str, *, within: float = 60, **options: Any) -> Iterator[Trial]:
     """The fault happens in the block. ``within``: seconds until totals must be true again."""
-    found = Trial(system, fault, swept=swept)
+    found = Trial(system, fault, **options)
     try:
         found.start()
         yield found

@@ -31,10 +31,12 @@ def stores(
         shards = [
             stack.enter_context(database(url, name)) for url in given["MARQUEE_MOVIES_URL"].split()
         ]
+        replicas = given.get("MARQUEE_MOVIES_READ_URL", "").split()
         yield {
             "ratings_url": in_path(given["MARQUEE_RATINGS_URL"], name),
             "events_url": f"{given[log]}?{'topic' if events == 'kafka' else 'queue'}={name}",
             "movies_url": " ".join(shards),
+            "movies_read_url": " ".join(in_path(url, name) for url in replicas),
             "cache_url": f"{given['MARQUEE_CACHE_URL']}?prefix={name}",
         }
 
