@@ -1,0 +1,82 @@
+"""Faults to plant in the production overlay, a line each."""
+
+from collections.abc import Callable
+from typing import Any
+
+from tests.deploy.manifests import Object
+
+
+def pod(o: Object) -> Any:
+    return o["spec"]["template"]["spec"]
+
+
+def container(o: Object) -> Any:
+    return pod(o)["containers"][0]
+
+
+def env(o: Object, name: str, value: str) -> None:
+    container(o)["env"].append({"name": name, "value": value})
+
+
+FAULTS: list[tuple[str, str, str, Callable[[Object], object], str]] = [
+    ("selectors_select", "Service", "ratings", lambda o: o["spec"]["selector"].update(x="y"), "Service ratings selects no pod"),
+    ("selectors_select", "PodDisruptionBudget", "relay", lambda o: o["spec"]["selector"]["matchLabels"].update(x="y"), "relay selects no pod"),
+    ("selectors_select", "NetworkPolicy", "from-gateway", lambda o: o["spec"]["podSelector"]["matchExpressions"][0].update(values=["rating"]), "from-gateway selects no pod"),
+    ("selectors_select", "Deployment", "movies", lambda o: o["spec"]["template"]["metadata"]["labels"].pop("app.kubernetes.io/component"), "movies does not select its own pods"),
+    ("selectors_select", "Deployment", "movies", lambda o: pod(o)["topologySpreadConstraints"][0]["labelSelector"]["matchLabels"].update(x="y"), "near to, or far from, no pod"),
+    ("selectors_do_not_overlap", "PodDisruptionBudget", "relay", lambda o: o["spec"]["selector"]["matchLabels"].pop("app.kubernetes.io/component"), "PodDisruptionBudget ratings and PodDisruptionBudget relay"),
+    ("ports_are_open", "Service", "movies", lambda o: o["spec"]["ports"][0].update(targetPort="web"), "leads to a port that Deployment movies does not open"),
+    ("probed_ports_are_open", "Deployment", "movies", lambda o: container(o)["livenessProbe"]["httpGet"].update(port=8081), "is probed at 8081"),
+    ("ports_are_open", "NetworkPolicy", "from-monitoring", lambda o: o["spec"]["ingress"][0]["ports"][0].update(port=9100), "lets in at {9100}"),
+    ("backends_exist", "HTTPRoute", "marquee", lambda o: o["spec"]["rules"][0]["backendRefs"][0].update(name="top"), "leads to top, which is no Service"),
+    ("backends_exist", "HTTPRoute", "marquee", lambda o: o["spec"]["rules"][0]["backendRefs"][0].update(port=80), "leads to top-rated, which is no Service"),
+    ("references_exist", "Deployment", "relay", lambda o: pod(o)["volumes"][0]["secret"].update(secretName="settings"), "needs Secret settings, which nobody makes"),
+    ("references_exist", "Deployment", "relay", lambda o: container(o)["env"][0].update(value="/etc/marquee/settings.toml"), "settings.toml of Secret marquee-settings, a key that nobody makes"),
+    ("references_exist", "Deployment", "relay", lambda o: container(o)["envFrom"][0]["configMapRef"].update(name="other"), "needs ConfigMap other"),
+    ("references_exist", "Deployment", "relay", lambda o: pod(o).update(priorityClassName="high"), "needs PriorityClass high"),
+    ("references_exist", "Deployment", "relay", lambda o: pod(o).update(serviceAccountName="relay"), "needs ServiceAccount relay"),
+    ("references_exist", "Deployment", "relay", lambda o: container(o)["volumeMounts"][0].update(name="data"), "mounts data, which is no volume"),
+    ("probed_paths_are_served", "Deployment", "movies", lambda o: container(o)["livenessProbe"]["httpGet"].update(path="/healthz"), "probed at /healthz, which it does not serve"),
+    ("probed_paths_are_served", "Deployment", "movies", lambda o: container(o)["livenessProbe"]["httpGet"].update(path="/health/ready"), "and should be at"),
+    ("probed_paths_are_served", "Deployment", "movies", lambda o: container(o).pop("startupProbe"), "and should be at"),
+    ("scalers_scale", "HorizontalPodAutoscaler", "aggregator", lambda o: o["spec"]["metrics"][0]["external"]["metric"].update(name="marquee_lag"), "goes by marquee_lag, which no process exports"),
+    ("scalers_scale", "HorizontalPodAutoscaler", "aggregator", lambda o: o["spec"]["metrics"][0]["external"]["metric"].update(name="marquee_dead_letters"), "which the example's adapter does not make"),
+    ("scalers_scale", "HorizontalPodAutoscaler", "ratings", lambda o: o["spec"].update(minReplicas=30), "more processes at least than at most"),
+    ("scalers_scale", "HorizontalPodAutoscaler", "ratings", lambda o: o["spec"]["scaleTargetRef"].update(name="rating"), "scales rating, which there is not"),
+    ("scalers_scale", "Deployment", "ratings", lambda o: o["spec"].update(replicas=3), "overruled by the replicas of ratings"),
+    ("settings_are_known", "Deployment", "ratings", lambda o: env(o, "MARQUEE_JKWS", "x"), "MARQUEE_JKWS is no setting"),
+    ("settings_are_known", "ConfigMap", "marquee", lambda o: o["data"].update(MARQUEE_RATE_LIMIT="60"), "rate_limit"),
+    ("commands_are_known", "Deployment", "ratings", lambda o: container(o).update(args=["serve", "rating"]), "runs serve rating, which there is not"),
+    ("commands_are_known", "Deployment", "ratings", lambda o: container(o).update(args=["serve", "movies"]), "is called ratings and serves"),
+    ("commands_are_known", "Deployment", "relay", lambda o: o["metadata"].update(name="relays"), "nobody is relay"),
+    ("pods_are_restricted", "Deployment", "ratings", lambda o: pod(o)["securityContext"].pop("seccompProfile"), "has no seccomp"),
+    ("pods_are_restricted", "Deployment", "ratings", lambda o: pod(o)["securityContext"].update(runAsUser=0), "runs as root"),
+    ("pods_are_restricted", "Deployment", "ratings", lambda o: pod(o).pop("automountServiceAccountToken"), "has a token"),
+    ("pods_are_restricted", "Deployment", "ratings", lambda o: pod(o).update(enableServiceLinks=True), "has links to Services"),
+    ("pods_are_restricted", "Deployment", "ratings", lambda o: container(o)["securityContext"].update(readOnlyRootFilesystem=False), "the rights of marquee"),
+    ("pods_are_restricted", "Deployment", "ratings", lambda o: pod(o)["volumes"].append({"name": "x", "hostPath": {"path": "/"}}), "mounts its node's"),
+    ("pods_are_restricted", "Namespace", "marquee", lambda o: o["metadata"]["labels"].pop("pod-security.kubernetes.io/enforce"), "does not enforce"),
+    ("resources_are_told", "Deployment", "ratings", lambda o: container(o)["resources"]["limits"].pop("memory"), "has no limits of ['memory']"),
+    ("resources_are_told", "Deployment", "ratings", lambda o: pod(o).pop("priorityClassName"), "has no priority"),
+    ("nobody_is_refused", "Deployment", "ratings", lambda o: o["spec"]["strategy"]["rollingUpdate"].update(maxUnavailable=1), "takes pods away"),
+    ("nobody_is_refused", "Deployment", "ratings", lambda o: o["spec"]["strategy"]["rollingUpdate"].update(maxSurge=0), "takes pods away"),
+    ("nobody_is_refused", "Deployment", "ratings", lambda o: container(o).pop("lifecycle"), "stops while calls are still sent"),
+    ("nobody_is_refused", "Deployment", "ratings", lambda o: pod(o).update(terminationGracePeriodSeconds=15), "is killed before it is done"),
+    ("drains_are_bounded", "PodDisruptionBudget", "ratings", lambda o: o["spec"].update(maxUnavailable=0), "may keep a node from ever being drained"),
+    ("drains_are_bounded", "PodDisruptionBudget", "ratings", lambda o: o["spec"]["selector"]["matchLabels"].update(x="y"), "has no budget"),
+    ("pods_are_apart", "Deployment", "ratings", lambda o: pod(o).pop("topologySpreadConstraints"), "may have all its pods in one place"),
+    ("images_are_pinned", "Deployment", "ratings", lambda o: container(o).update(image="marquee:latest"), "has no version"),
+    ("images_are_pinned", "Deployment", "ratings", lambda o: container(o).update(image="marquee:0.0.9"), "is not"),
+    ("changes_roll_out", "ConfigMap", "marquee", lambda o: o["metadata"].update(name="marquee"), "a change of ConfigMap marquee reaches no process"),
+    ("namespaces_agree", "Service", "ratings", lambda o: o["metadata"].update(namespace="default"), "is not in marquee"),
+    ("jobs_end", "Job", "migrate", lambda o: o["spec"].pop("activeDeadlineSeconds"), "may run for ever"),
+    ("jobs_end", "Job", "migrate", lambda o: o["spec"].pop("ttlSecondsAfterFinished"), "stays for ever"),
+    ("jobs_end", "CronJob", "verify", lambda o: o["spec"].update(concurrencyPolicy="Allow"), "may run beside itself"),
+    ("network_is_right", "NetworkPolicy", "to-movies", lambda o: o["spec"]["podSelector"]["matchExpressions"][0]["values"].remove("refresher"), "refresher may not speak with movies at 5432"),
+    ("network_is_right", "NetworkPolicy", "to-ratings", lambda o: o["spec"]["podSelector"]["matchExpressions"][0]["values"].append("movies"), "movies may speak with ratings at 9042, and need not"),
+    ("network_is_right", "NetworkPolicy", "to-cache", lambda o: o["spec"]["egress"][0].pop("to"), "ratings may speak with the cloud's metadata at 6379"),
+    ("network_is_right", "NetworkPolicy", "nothing", lambda o: o["spec"]["policyTypes"].remove("Ingress"), "a stranger may speak with a neighbour at 8080"),
+    ("network_is_right", "NetworkPolicy", "to-dns", lambda o: o["spec"]["egress"][0]["ports"].clear(), "ratings may not speak with DNS at 53"),
+    ("network_is_right", "NetworkPolicy", "to-issuer", lambda o: o["spec"]["egress"][0]["to"][0]["ipBlock"]["except"].pop(), "the cloud's metadata at 443"),
+]  # fmt: skip
+"""The rule, the object that the fault is planted in, the fault, and a part of what is said of it."""

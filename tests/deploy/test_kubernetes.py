@@ -1,0 +1,205 @@
+"""The manifests: rendered, held against the schemas of the oldest and the newest Kubernetes,
+kube-score and our own rules, each of which catches a fault that is planted."""
+
+import copy
+import json
+import re
+import shutil
+
+import httpx
+import jsonschema
+import kubernetes_validate
+import pytest
+
+from marquee.wiring import contract
+from tests.deploy import flows, rules
+from tests.deploy.faults import FAULTS
+from tests.deploy.manifests import (
+    KUBERNETES,
+    OVERLAYS,
+    ROOT,
+    Manifests,
+    definitions,
+    example,
+    go,
+    of,
+    rendered,
+)
+from tests.support.both import role_of
+from tests.support.server import serve
+
+pytestmark = pytest.mark.timeout(1200)  # the first time Kustomize and kube-score are built
+
+VERSIONS = ("1.32", "1.37")
+"""The oldest Kubernetes that is supported, and the newest."""
+
+GATEWAY_API = {"HTTPRoute", "Gateway"}
+
+RULES = {rule.__name__: rule for rule in (*rules.RULES, flows.network_is_right)}
+
+EXCEPTIONS = {
+    ("", "container-image-pull-policy"): "a version never moves: who has it needs no registry",
+    ("demo gateway", "pod-probes-identical"): "it is ready while it lives, whoever is behind it",
+    ("demo (cassandra|kafka|postgres|redis)", "container-security-context-user-group-id"): (
+        "the ids are those that the images were made for"
+    ),
+    ("demo (cassandra|kafka|postgres|redis)", "pod-probes"): (
+        "nothing that is slow for a while is killed, least of all a store"
+    ),
+    ("demo", "deployment-replicas"): "there is one of each to look at",
+}
+"""What kube-score says of which overlay and object, and why it is so all the same."""
+
+
+@pytest.fixture(scope="module")
+def figures(tmp_path_factory):
+    """The names of the figures that a process exports, asked of one that runs."""
+    with serve(tmp_path_factory.mktemp("server")) as server:
+        text = httpx.get(f"{server.url}/metrics").text
+    return frozenset(re.findall(r"^# TYPE (\w+)", text, re.MULTILINE))
+
+
+@pytest.fixture
+def manifests(figures, alternative):
+    """An overlay's, to be changed at will."""
+    known = {"ingress": Manifests("production", rendered(alternative), figures)}
+    return lambda overlay: copy.deepcopy(known.get(overlay) or of(overlay, figures))
+
+
+@pytest.fixture(scope="module")
+def alternative(tmp_path_factory):
+    """The production overlay, as one is told to have an Ingress instead of HTTPRoutes."""
+    folder = tmp_path_factory.mktemp("alternative") / "deploy"
+    shutil.copytree(ROOT / "deploy", folder)
+    overlay = folder / "kubernetes/overlays/production"
+    file = overlay / "kustomization.yaml"
+    file.write_text(file.read_text().replace("components/httproutes", "components/ingress", 1))
+    return overlay
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("overlay", [*OVERLAYS, "ingress"])
+def test_an_overlay_is_of_the_schemas(manifests, overlay, version):
+    for o in manifests(overlay).objects:
+        if o["kind"] not in GATEWAY_API:
+            kubernetes_validate.validate(o, version, strict=True)
+
+
+def test_a_schema_finds_what_it_does_not_know():
+    o = copy.deepcopy(of("production").get("Deployment", "relay"))
+    o["spec"]["template"]["spec"]["hostNetworks"] = True
+    with pytest.raises(kubernetes_validate.ValidationError):
+        kubernetes_validate.validate(o, VERSIONS[0], strict=True)
+
+
+def test_routes_are_of_the_gateway_apis_schemas():
+    routes = [*of("production").all("HTTPRoute"), *example("gateway")[1:]]
+    assert {o["kind"] for o in routes} == GATEWAY_API
+    for o in routes:
+        jsonschema.validate(o, definitions(o["kind"]))
+    routes[0]["spec"]["rules"][0]["matches"][0]["pth"] = {}
+    with pytest.raises(jsonschema.ValidationError, match="pth"):
+        jsonschema.validate(routes[0], definitions("HTTPRoute"))
+
+
+@pytest.mark.parametrize("overlay", [*OVERLAYS, "ingress"])
+@pytest.mark.parametrize("rule", RULES)
+def test_an_overlay_keeps_our_rules(manifests, overlay, rule):
+    assert list(RULES[rule](manifests(overlay))) == []
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_a_rule_catches_its_faults(manifests, rule):
+    faults = [fault for fault in FAULTS if fault[0] == rule]
+    assert faults
+    for _, kind, name, plant, said in faults:
+        found = manifests("production")
+        plant(found.get(kind, name))
+        assert said in "\n".join(RULES[rule](found))
+
+
+def test_a_settings_file_has_only_settings(manifests):
+    found = manifests("demo")
+    (secret,) = found.all("Secret")
+    secret["data"] = {"marquee.toml": "ZXZlbnRfdXJsID0gIngiCg=="}  # event_url = "x"
+    assert "event_url is no setting" in "\n".join(rules.settings_are_known(found))
+
+
+def test_a_route_leads_each_call_to_its_role():
+    (route,) = of("production").all("HTTPRoute")
+    for endpoint in contract():
+        path = endpoint.path.replace("{movieId}", "tt0111161")
+        assert "{" not in path
+        if path != "/metrics":
+            assert led(route, endpoint.method, path) == role_of(endpoint.method, path)
+    for path in ("/metrics", "/gateway/health", "/", "/moviesx", "/keep"):
+        assert led(route, "GET", path) is None
+
+
+def led(route, method, path):
+    """The Service to which a request goes: of its matches the most exact one decides."""
+    ways = [
+        (rank(match, path), "method" in match, rule["backendRefs"][0]["name"])
+        for rule in route["spec"]["rules"]
+        for match in rule["matches"]
+        if rank(match, path) is not None and match.get("method", method) == method
+    ]
+    return max(ways)[-1] if ways else None
+
+
+def rank(match, path):
+    """How exact a match of this path is; None where there is none."""
+    kind, value = match["path"]["type"], match["path"]["value"]
+    if kind == "Exact":
+        return (2, 0) if path == value else None
+    if kind == "RegularExpression":
+        return (1, len(value)) if re.fullmatch(value, path) else None
+    inside = path == value or path.startswith(value.rstrip("/") + "/")
+    return (0, len(value)) if inside else None
+
+
+def test_the_ingress_leads_to_the_gateway_that_is_tried_elsewhere(manifests):
+    """To the very files of deploy/gateway, but for what differs from place to place."""
+    m = manifests("ingress")
+    (ingress,) = m.all("Ingress")
+    (path,) = ingress["spec"]["rules"][0]["http"]["paths"]
+    assert (path["path"], path["backend"]["service"]["name"]) == ("/", "gateway")
+    told = m.get("ConfigMap", "gateway")["data"]
+    for file in (ROOT / "deploy/gateway").glob("*.*"):
+        if file.name not in {"kustomization.yaml", "listen.conf", "upstreams.conf"}:
+            assert told[file.name] == file.read_text()
+    upstreams = re.findall(r"upstream (\w+) {\s+server ([\w-]+):8080", told["upstreams.conf"])
+    assert {name: service.replace("-", "_") for name, service in upstreams} == {
+        name: name for name in ("ratings", "movies", "top_rated", "best_pictures")
+    }
+
+
+def test_nothing_refers_to_what_kubectl_lacks():
+    for file in KUBERNETES.rglob("kustomization.yaml"):
+        assert not re.search(
+            r"^(helm|generators:|transformers:|validators:)", file.read_text(), re.MULTILINE
+        )
+
+
+def test_kube_score_finds_nothing_that_has_no_reason():
+    found = [finding for overlay in OVERLAYS for finding in scored(overlay)]
+    assert [f for f in found if not any(is_excepted(f, *e) for e in EXCEPTIONS)] == []
+    assert [e for e in EXCEPTIONS if not any(is_excepted(f, *e) for f in found)] == []
+
+
+def is_excepted(finding, where, check):
+    return re.match(where, finding[0]) is not None and finding[1] == check
+
+
+def scored(overlay):
+    """Overlay and object, check, and what it says, of all that kube-score does not like."""
+    done = go(
+        "kube-score", "tool", "kube-score", "score", "-", "--output-format", "json",
+        "--kubernetes-version", f"v{VERSIONS[0]}",
+        given=rendered(KUBERNETES / "overlays" / overlay),
+    )  # fmt: skip
+    for o in json.loads(done.stdout):
+        for check in o["checks"] or ():
+            if not check["skipped"] and check["grade"] < 10:
+                said = [comment["summary"] for comment in check["comments"] or ()]
+                yield f"{overlay} {o['object_meta']['name']}", check["check"]["id"], said
