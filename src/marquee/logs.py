@@ -4,6 +4,7 @@ or a user's id."""
 import asyncio
 import logging
 import random
+import re
 import sys
 import time
 from collections.abc import Callable
@@ -21,6 +22,9 @@ requests = logging.getLogger("marquee.requests")
 current_trace: Callable[[], str] = str
 """Set by ``correlate``."""
 
+TOKEN = re.compile(r"eyJ[\w-]+\.[\w-]+\.[\w-]*")
+HIDDEN = "***"
+
 GATHER = 0.1
 """Seconds in which the lines of requests gather."""
 
@@ -36,18 +40,20 @@ def configure(log_format: str = "auto", level: str = "info", stream: TextIO = sy
         trace_field,
     ]
     if for_people:
-        last: list[Any] = [structlog.dev.ConsoleRenderer(colors=stream.isatty())]
+        last: Any = structlog.dev.ConsoleRenderer(colors=stream.isatty())
         handler = logging.StreamHandler(stream)
     else:
-        last = [
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(serializer=to_json),
-        ]
+        last = structlog.processors.JSONRenderer(serializer=to_json)
         handler = JsonLines(stream)
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=shared,
-            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+            processors=[
+                structlog.processors.format_exc_info,
+                hide,
+                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+                last,
+            ],
         )
     )
     root = logging.getLogger()
@@ -167,6 +173,19 @@ def trace_field(_logger: Any, _method: str, event: dict[str, Any]) -> dict[str, 
     """The trace in which a line was written, where there is one."""
     if trace_id := current_trace():
         event.setdefault("trace_id", trace_id)
+    return event
+
+
+def hide(_logger: Any, _method: str, event: Any) -> Any:
+    """Tokens, and the users of a call that failed (``extra={"users": …}``): a driver's error may
+    quote what it was given."""
+    users = getattr(event.get("_record"), "users", ())
+    for name in ("event", "exception"):
+        if text := event.get(name):
+            text = TOKEN.sub(HIDDEN, str(text))
+            for user in users:
+                text = re.sub(rf"(?<!\w){re.escape(user)}(?!\w)", HIDDEN, text)
+            event[name] = text
     return event
 
 

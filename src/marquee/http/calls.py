@@ -71,6 +71,10 @@ class Call:
     def user_id(self) -> str:
         return self.caller.user_id
 
+    def users(self) -> set[str]:
+        """Those whom it is about."""
+        return {self.user_id, getattr(self.body, "user_id", "")} - {""}
+
     def header(self, name: bytes) -> str | None:
         """A header's value; of several, all of them, joined with commas. ``name`` in lower case."""
         found = self._headers.get(name)
@@ -218,7 +222,7 @@ class Resource:
             await self._guard.admit_address(scope)
         if endpoint is None:
             raise HttpError(405, f"Here one can {self._allow.decode()}.", [(b"allow", self._allow)])
-        call = Call(scope["path_params"], scope["headers"])
+        call = scope["marquee.call"] = Call(scope["path_params"], scope["headers"])
         if endpoint.token:
             await self._guard.admit_caller(call, endpoint)
         call.query = read_query(scope["query_string"], endpoint.query)
@@ -250,7 +254,9 @@ def failure(error: Exception, scope: Scope) -> tuple[int, list[Header], bytes]:
     if isinstance(error, TimeoutError):
         error = StoreAway("This took too long.")
     elif not isinstance(error, MarqueeError):
-        log.error("a call failed", exc_info=error)
+        call: Call | None = scope.get("marquee.call")
+        users = call.users() if call is not None else set()
+        log.error("a call failed", exc_info=error, extra={"users": users})
     return problem(error, scope["path"])
 
 
