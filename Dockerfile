@@ -55,6 +55,7 @@ USER 10001:10001
 WORKDIR /var/lib/marquee
 VOLUME /var/lib/marquee
 EXPOSE 8080
-HEALTHCHECK --interval=10s --timeout=5s --start-period=60s CMD ["marquee", "health"]
+HEALTHCHECK --interval=5s --timeout=10s --start-period=60s --retries=6 \
+    CMD ["python", "-m", "marquee.health"]
 ENTRYPOINT ["marquee"]
 CMD ["serve"]

@@ -34,11 +34,6 @@ PROMISES = ("ratings", "events", "movies")
 # Typer carries a click of its own, and does not name this one itself.
 UsageFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
-ANYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}
-"""Who listens at every address is asked at this one."""
-
-HEALTH_SECONDS = 2.0
-
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
 
@@ -466,27 +461,6 @@ def doctor(data: Data = None) -> None:
         print(f"{name}: {fault or 'all is well'}")
         healthy &= fault is None
     if not healthy:
-        raise typer.Exit(1)
-
-
-@app.command()
-def health(
-    host: Annotated[str | None, typer.Option(help="Where it serves. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Its port. [default: 8080]")] = None,
-) -> None:
-    """Ask the process that serves here whether it can answer; exit status 1 where not."""
-    from http.client import HTTPConnection, HTTPException
-
-    found = settings(host=host, port=port)
-    here = ANYWHERE.get(found["host"], found["host"])
-    connection = HTTPConnection(here, found["port"], timeout=HEALTH_SECONDS)
-    try:
-        connection.request("GET", "/health/ready")
-        answer = connection.getresponse()
-        print(answer.read().decode())
-    except (OSError, HTTPException) as error:
-        raise MarqueeError(f"Nothing answers at {here}:{found['port']}: {error}.") from error
-    if answer.status != 200:
         raise typer.Exit(1)
 
 

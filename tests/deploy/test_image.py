@@ -6,11 +6,9 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from marquee import __version__
 from tests.api.asking import eventually
-from tests.support.docker import ROOT, built, container, docker, inspect
+from tests.support.docker import REVISION, container, docker, inspect
 
-IMAGE = "marquee:test"
 LOCKED_DOWN = (
     *("--read-only", "--tmpfs", "/tmp", "--cap-drop", "ALL"),
     *("--security-opt", "no-new-privileges", "--memory", "256m", "--pids-limit", "64"),
@@ -24,16 +22,6 @@ BUILT_WITH = re.compile(
 
 
 pytestmark = pytest.mark.timeout(900)
-
-
-@pytest.fixture(scope="module")
-def image() -> str:
-    revision = "0" * 40
-    return built(
-        IMAGE,
-        ROOT / "Dockerfile",
-        *("--build-arg", f"VERSION={__version__}", "--build-arg", f"REVISION={revision}"),
-    )
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +100,7 @@ def test_it_says_what_it_is(image: str) -> None:
     prefix = "org.opencontainers.image."
     assert labels[f"{prefix}version"] == docker("run", "--rm", image, "--version").split()[-1]
     assert labels[f"{prefix}licenses"] == "Apache-2.0"
-    assert labels[f"{prefix}revision"] == "0" * 40
+    assert labels[f"{prefix}revision"] == REVISION
 
 
 def test_nothing_is_in_it_that_only_the_build_needs(image: str) -> None:

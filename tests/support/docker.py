@@ -14,6 +14,7 @@ from tests.support import engine
 
 ROOT = Path(__file__).resolve().parents[2]
 BUILD_SECONDS = 600.0
+REVISION = "0" * 40
 
 
 def docker(*words: object, within: float = 60.0, status: int = 0, **more: str) -> str:

@@ -1,0 +1,17 @@
+# Has the six Redis know each other: the first time as a new Cluster, later only where they are now.
+set -eu
+nodes=$(getent ahostsv4 redis | awk '/STREAM/ { print $1 }')
+first=${nodes%%"
+"*}
+
+state() { redis-cli -h "$1" cluster info | grep -q '^cluster_state:ok'; }
+
+if redis-cli -h "$first" cluster info | grep -q '^cluster_known_nodes:1[^0-9]'; then
+    # shellcheck disable=SC2046 # one word a node
+    redis-cli --cluster create $(printf '%s:6379 ' $nodes) --cluster-replicas 1 --cluster-yes
+else
+    for node in $nodes; do redis-cli -h "$first" cluster meet "$node" 6379; done
+fi
+for node in $nodes; do
+    until state "$node"; do sleep 0.2; done
+done
