@@ -6,7 +6,7 @@ another over the same batch: versions decide what counts, and the position is ke
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Collection
 from dataclasses import replace
 
 from .errors import PositionMoved, StoreAway
@@ -24,7 +24,8 @@ log = logging.getLogger(__name__)
 class Aggregator:
     """Folds batch after batch. Any number of them may run.
 
-    ``folded``: records of the log that it has folded, or set aside.
+    ``folded``: records of the log that it has folded, or set aside. ``traced``: of the batch at
+    hand, by version, where events come from in traces.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class Aggregator:
         self._notices = notices
         self._tracer = tracer
         self.folded = 0
+        self.traced: dict[int, str] = {}
 
     async def step(self, most: int = BATCH) -> int:
         """Fold the next batch, if there is one, of ``most`` records; how many it held."""
@@ -61,11 +63,11 @@ class Aggregator:
         self.folded += records
         return records
 
-    def _places(self, batch: Batch) -> Sequence[str]:
-        """Where in traces the batch's events come from."""
-        if self._tracer is UNTRACED:
-            return ()
-        return [event.trace for event in batch.events if event.trace]
+    def _places(self, batch: Batch) -> Collection[str]:
+        if self._tracer is not UNTRACED:
+            self.traced.clear()
+            self.traced |= {event.version: event.trace for event in batch.events if event.trace}
+        return self.traced.values()
 
     async def drain(self) -> None:
         """Fold what is in the log by now; what comes meanwhile may wait."""

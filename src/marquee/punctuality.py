@@ -6,7 +6,7 @@ of this process differ, so do these figures.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from .ports import Notices
 
@@ -18,25 +18,29 @@ MOST_WAITING = 200_000
 """Versions that wait for the ten. When it is not refreshed for long, those of the first folds are
 told of as visible before they are: they took so long at least."""
 
-Observe = Callable[[float], None]
-"""Told seconds, one time a rating."""
+Observe = Callable[[float, str], None]
+"""Told seconds, one time a rating; and the id of its trace, "" where it has none."""
+
+NO_TRACES: Mapping[int, str] = {}
 
 
 class Punctuality:
-    """``to_total`` and ``to_visible`` are told of each rating. ``clock``: microseconds since
-    1970."""
+    """``to_total`` and ``to_visible`` are told of each rating. ``traced``: by version, where in
+    traces that comes from which is just being folded. ``clock``: microseconds since 1970."""
 
     def __init__(
         self,
         notices: Notices,
         to_total: Observe,
         to_visible: Observe,
+        traced: Mapping[int, str] = NO_TRACES,
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._to_total = to_total
         self._to_visible = to_visible
+        self._traced = traced
         self._clock = clock
-        self._waiting: deque[tuple[int, list[int]]] = deque()
+        self._waiting: deque[tuple[int, list[int], Mapping[int, str]]] = deque()
         self._number = 0
         notices.listen("ten", self._refreshed)
 
@@ -44,10 +48,10 @@ class Punctuality:
         """A fold is durable, and has newly applied these."""
         now = self._clock()
         recent = [version for version in versions if version > now - OLDEST]
-        for version in recent:
-            self._to_total(max(0, now - version) / SECOND)
+        traces = {version: place[3:35] for version, place in self._traced.items()}
+        self._tell(self._to_total, now, recent, traces)
         if recent:
-            self._waiting.append((now, recent))
+            self._waiting.append((now, recent, traces))
             self._number += len(recent)
         while self._number > MOST_WAITING:
             self._see(now)
@@ -59,10 +63,15 @@ class Punctuality:
             self._see(now)
 
     def _see(self, now: int) -> None:
-        _, versions = self._waiting.popleft()
+        _, versions, traces = self._waiting.popleft()
         self._number -= len(versions)
+        self._tell(self._to_visible, now, versions, traces)
+
+    def _tell(
+        self, observe: Observe, now: int, versions: list[int], traces: Mapping[int, str]
+    ) -> None:
         for version in versions:
-            self._to_visible(max(0, now - version) / SECOND)
+            observe(max(0, now - version) / SECOND, traces.get(version, ""))
 
 
 def refreshed_at(what: str) -> int:

@@ -11,6 +11,7 @@ import pytest
 from marquee.adapters import cassandra
 from marquee.adapters.cassandra import cluster, driver
 from marquee.adapters.cassandra.address import parse
+from marquee.adapters.cassandra.migration import steps
 from marquee.errors import StoreAway, Unusable
 from marquee.model import REMOVED, Rating
 from tests.support import cassandra as keyspaces
@@ -53,8 +54,18 @@ class TestMigration:
         before = agreed(new)
         assert len(cassandra.migrate(new)) == 1
         assert agreed(new) == before
-        assert (before["shards"], before["schema"]) == ("3", "1")
+        assert (before["shards"], before["schema"]) == ("3", str(len(steps())))
         assert len(bytes.fromhex(before["rater_key"])) == 32
+
+    def test_from_the_first_on(self, new):
+        cassandra.migrate(new)
+        with asked(new) as session:
+            session.execute("ALTER TABLE outbox DROP trace")
+            session.execute("UPDATE agreement SET value = '1' WHERE name = 'schema' IF EXISTS")
+        cassandra.migrate(new)
+        with asked(new) as session:
+            session.execute("SELECT trace FROM outbox LIMIT 1")
+        assert agreed(new)["schema"] == str(len(steps()))
 
     def test_by_several_at_once(self, new):
         with ThreadPoolExecutor(4) as pool:

@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from tests.api.asking import Stage, eventually
 from tests.e2e.test_traces import RELAYS
 from tests.support.prometheus import DEPLOY, RULES, prometheus, promtool
-from tests.support.server import serve
+from tests.support.server import marquee, serve
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "deploy/grafana"
@@ -215,3 +215,28 @@ def test_prometheus_scrapes_a_marquee_and_alerts_when_something_is_wrong(server,
         states = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
         assert len(states) > 30
         assert set(states.values()) == {"ok"}
+
+
+def test_what_verify_finds_is_told(tmp_path):
+    with serve(tmp_path) as found:
+        with Stage(found) as stage:
+            movie = stage.rated([9])
+        verified = marquee("verify", data=found.data)
+        assert verified.returncode == 0, verified
+        assert eventually(lambda: figures(found)["marquee_verified_timestamp_seconds"], bool) > 1e9
+        assert figures(found)["marquee_drifted_movies"] == 0
+        with closing(sqlite3.connect(found.data / "marquee.db")) as other:  # planted
+            other.execute("UPDATE movie SET total = total + 1 WHERE id = ?", (movie,))
+            other.commit()
+        assert marquee("verify", data=found.data).returncode == 1
+        eventually(
+            lambda: figures(found)["marquee_drifted_movies"],
+            lambda drifted: drifted == 1,
+            within=30,
+        )
+
+
+def figures(server):
+    with server.client() as client:
+        families = text_string_to_metric_families(client.get("/metrics").text)
+        return {s.name: s.value for family in families for s in family.samples}

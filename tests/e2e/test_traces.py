@@ -81,8 +81,16 @@ class TestEmbedded:
             log = eventually(lambda: server.log, lambda log: id in log)
             (line,) = (json.loads(line) for line in log.splitlines() if f'"{id}"' in line)
             assert line["trace_id"] == trace
-            metrics = client_metrics(server)
-            assert f'# {{trace_id="{trace}"}}' in metrics
+            shown = {
+                line.partition("_bucket")[0]
+                for line in client_metrics(server).splitlines()
+                if f'# {{trace_id="{trace}"}}' in line
+            }
+            assert shown == {
+                "marquee_request_seconds",
+                "marquee_acknowledged_to_total_seconds",
+                "marquee_acknowledged_to_visible_seconds",
+            }
         assert not any(b"a-user-of-ours" in raw or b"eyJ" in raw for raw in told.raw)
 
     def test_who_begins_a_trace_is_believed_only_if_trusted(self, tmp_path, told):

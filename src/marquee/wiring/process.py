@@ -184,6 +184,7 @@ class Marquee:
             stores.notices,
             partial(metrics.to_total.observe, ()),
             partial(metrics.to_visible.observe, ()),
+            aggregator.traced,
         )
         stores.on_applied(punctuality.applied)
         self._go_on("aggregator", aggregator.run)

@@ -11,7 +11,7 @@ from ..errors import StoreAway
 from .stores import Stores
 
 NAME = "verified"
-LOOK_SECONDS = 30.0
+LOOK_SECONDS = 5.0
 
 
 class Finding(msgspec.Struct):
