@@ -12,7 +12,7 @@ from marquee.errors import Unusable
 from marquee.http.operations import LIVE, READY
 from marquee.serving import STOP_SECONDS
 from marquee.wiring import ROLES, contract
-from tests.deploy.manifests import Manifests, Object, Pod, example, selects, title
+from tests.deploy.manifests import ROOT, Manifests, Object, Pod, example, selects, title
 
 Complaints = Iterator[str]
 Rule = Callable[[Manifests], Complaints]
@@ -423,6 +423,26 @@ def images_are_pinned(m: Manifests) -> Complaints:
                 yield f"{pod.owner}: {container['image']} is not {__version__}"
 
 
+def pods_fit_the_image(m: Manifests) -> Complaints:
+    """Users, ports and folders are those that the Dockerfile says."""
+    text = (ROOT / "Dockerfile").read_text()
+    ((user, group),) = re.findall(r"^USER (\d+):(\d+)$", text, re.MULTILINE)
+    ports = {int(port) for port in re.findall(r"^EXPOSE (\d+)$", text, re.MULTILINE)}
+    environ = dict(re.findall(r"(MARQUEE_\w+)=(\S+)", text))
+    if environ.get("MARQUEE_HOST") != "0.0.0.0":
+        yield "the image listens where no other pod can call"
+    for pod in m.pods():
+        security = pod.spec.get("securityContext", {})
+        for container in pod.ours:
+            if (security.get("runAsUser"), security.get("runAsGroup")) != (int(user), int(group)):
+                yield f"{pod.owner} runs as somebody else than its image"
+            if {port["containerPort"] for port in container.get("ports", [])} - ports:
+                yield f"{pod.owner} opens a port that its image does not"
+            for mount in container.get("volumeMounts", []):
+                if mount["name"] == "data" and mount["mountPath"] != environ["MARQUEE_DATA"]:
+                    yield f"{pod.owner} has its volume where its image keeps nothing"
+
+
 def changes_roll_out(m: Manifests) -> Complaints:
     """A ConfigMap's name ends with a hash of what is in it."""
     for name in m.names("ConfigMap"):
@@ -468,6 +488,7 @@ RULES: tuple[Rule, ...] = (
     drains_are_bounded,
     pods_are_apart,
     images_are_pinned,
+    pods_fit_the_image,
     changes_roll_out,
     namespaces_agree,
     jobs_end,

@@ -5,12 +5,18 @@ import copy
 import json
 import re
 import shutil
+import tomllib
 
 import httpx
 import jsonschema
 import kubernetes_validate
 import pytest
+from psycopg.conninfo import conninfo_to_dict
 
+from marquee import config
+from marquee.adapters.cassandra import address as cassandra
+from marquee.adapters.kafka import client as kafka
+from marquee.adapters.redis import address as redis
 from marquee.wiring import contract
 from tests.deploy import flows, rules
 from tests.deploy.faults import FAULTS
@@ -123,6 +129,30 @@ def test_a_settings_file_has_only_settings(manifests):
     (secret,) = found.all("Secret")
     secret["data"] = {"marquee.toml": "ZXZlbnRfdXJsID0gIngiCg=="}  # event_url = "x"
     assert "event_url is no setting" in "\n".join(rules.settings_are_known(found))
+
+
+def test_the_examples_lead_to_stores_that_the_network_lets_through():
+    """What External Secrets puts together are settings, which name the ports that policies open."""
+    (secret,) = example("settings")
+    told = re.sub(
+        r"{{.*?}}", "secret", secret["spec"]["target"]["template"]["data"]["marquee.toml"]
+    )
+    urls = tomllib.loads(told)
+    assert config.load(urls, {}).texts.items() >= urls.items()
+    at = {
+        "ratings": {port for _, port in cassandra.parse(urls["ratings_url"]).hosts},
+        "events": ports(kafka.Address.of(urls["events_url"]).settings["bootstrap.servers"]),
+        "movies": {int(conninfo_to_dict(urls["movies_url"]).get("port", 5432))},
+        "cache": {port for _, port in redis.parse(urls["cache_url"]).nodes},
+    }
+    for store, (_, port) in flows.STORES["production"].items():
+        assert at[store] == {port}
+        (egress,) = of("production").get("NetworkPolicy", f"to-{store}")["spec"]["egress"]
+        assert [p["port"] for p in egress["ports"]] == [port]
+
+
+def ports(hosts):
+    return {int(host.rpartition(":")[2]) for host in hosts.split(",")}
 
 
 def test_a_route_leads_each_call_to_its_role():
