@@ -1,27 +1,51 @@
 """Traces, told to a collector by OTLP over HTTP. Only who traces imports this."""
 
+import logging
 import secrets
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
+from urllib.parse import urlsplit
 
 from opentelemetry import trace
 from opentelemetry.context import Context
-from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.exporter.otlp.proto.http import trace_exporter
 from opentelemetry.sdk.resources import Resource
-from opentelemetry.sdk.trace import TracerProvider
-from opentelemetry.sdk.trace.export import BatchSpanProcessor
+from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExportResult
 from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 from opentelemetry.trace import Span, SpanKind, Status, StatusCode
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 from ..tracing import MOST, Answered
+from ..troubles import Trouble
 
 SEND_SECONDS = 2.0
 """Within which the collector takes what it is told, or it is dropped."""
 
 NAME = "traceparent"
 propagator = TraceContextTextMapPropagator()
+
+
+log = logging.getLogger(__name__)
+logging.getLogger(trace_exporter.__name__).setLevel(logging.CRITICAL)  # it would tell each time
+
+
+class Exporter(trace_exporter.OTLPSpanExporter):
+    """What the collector does not take in time is dropped; told once, as other troubles are."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, timeout=SEND_SECONDS)
+        self._collector = urlsplit(url).netloc.rpartition("@")[2]
+        self._trouble = Trouble(log, "traces are dropped")
+
+    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
+        result = super().export(spans)
+        if result is SpanExportResult.SUCCESS:
+            self._trouble.over()
+        else:
+            self._trouble.tell(f"the collector at {self._collector} does not take them")
+        return result
 
 
 class OtlpTracer:
@@ -38,8 +62,7 @@ class OtlpTracer:
         self._provider = TracerProvider(
             resource=Resource.create(about), sampler=ParentBased(TraceIdRatioBased(share))
         )
-        exporter = OTLPSpanExporter(url, timeout=SEND_SECONDS)
-        self._provider.add_span_processor(BatchSpanProcessor(exporter))
+        self._provider.add_span_processor(BatchSpanProcessor(Exporter(url)))
         self._tracer = self._provider.get_tracer("marquee", version)
 
     def here(self) -> str:
