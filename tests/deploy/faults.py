@@ -67,6 +67,7 @@ FAULTS: list[tuple[str, str, str, Callable[[Object], object], str]] = [
     ("pods_are_apart", "Deployment", "ratings", lambda o: pod(o).pop("topologySpreadConstraints"), "may have all its pods in one place"),
     ("images_are_pinned", "Deployment", "ratings", lambda o: container(o).update(image="marquee:latest"), "has no version"),
     ("images_are_pinned", "Deployment", "ratings", lambda o: container(o).update(image="marquee:0.0.9"), "is not"),
+    ("images_are_pinned", "Deployment", "ratings", lambda o: container(o).update(image="redis:7.0.0"), "Compose has redis"),
     ("pods_fit_the_image", "Deployment", "ratings", lambda o: pod(o)["securityContext"].update(runAsUser=10002), "runs as somebody else"),
     ("pods_fit_the_image", "Deployment", "ratings", lambda o: container(o)["ports"][0].update(containerPort=80), "opens a port that its image does not"),
     ("pods_fit_the_image", "Deployment", "ratings", lambda o: container(o)["volumeMounts"].append({"name": "data", "mountPath": "/data"}), "where its image keeps nothing"),

@@ -413,7 +413,10 @@ def pods_are_apart(m: Manifests) -> Complaints:
 
 
 def images_are_pinned(m: Manifests) -> Complaints:
-    """Every image has a version; Marquee's is that of this source."""
+    """Every image has a version; Marquee's is that of this source, others are as in Compose."""
+    others = dict(
+        re.findall(r"image: (?:&\w+ )?([a-z/]+):(\S+)", (ROOT / "compose.yaml").read_text())
+    )
     for pod in m.pods():
         for container in pod.containers:
             name, _, tag = container["image"].rpartition("/")[2].partition(":")
@@ -421,6 +424,9 @@ def images_are_pinned(m: Manifests) -> Complaints:
                 yield f"{pod.owner}: {container['image']} has no version"
             if name == "marquee" and tag != __version__:
                 yield f"{pod.owner}: {container['image']} is not {__version__}"
+            image = container["image"].partition(":")[0]
+            if others.get(image, tag) != tag:
+                yield f"{pod.owner}: Compose has {image} {others[image]}, and this {tag}"
 
 
 def pods_fit_the_image(m: Manifests) -> Complaints:
