@@ -7,10 +7,12 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import httpx
 import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from marquee.wiring import ROLES
 from tests.api.asking import Stage, eventually
 from tests.e2e.test_traces import RELAYS
 from tests.support.prometheus import DEPLOY, RULES, prometheus, promtool
@@ -152,8 +154,6 @@ class TestDashboards:
                         found.query(target["expr"].replace("$__rate_interval", "1m"))
 
     def test_there_is_one_for_each_role_and_one_for_all(self):
-        from marquee.wiring import ROLES
-
         names = {file.stem for file in (GRAFANA / "dashboards").glob("*.json")}
         assert names == {*ROLES, "overview"}
 
@@ -170,6 +170,41 @@ class TestDashboards:
                 assert not cells & taken
                 assert place["x"] + place["w"] <= 24
                 taken |= cells
+
+
+class TestCompose:
+    """What `compose.yaml` mounts and calls its services is what these files go by."""
+
+    services = yaml.safe_load((ROOT / "compose.yaml").read_text())["services"]
+
+    def mounts(self, name):
+        pairs = (volume.split(":")[:2] for volume in self.services[name]["volumes"])
+        return {inside: outside for outside, inside in pairs}
+
+    def test_grafana_finds_its_dashboards(self):
+        (provider,) = read(GRAFANA / "provisioning/dashboards/marquee.yml")["providers"]
+        found = self.mounts("grafana")
+        assert found[provider["options"]["path"]] == "./deploy/grafana/dashboards"
+        assert found["/etc/grafana/provisioning"] == "./deploy/grafana/provisioning"
+
+    def test_grafana_finds_prometheus(self):
+        (source,) = read(GRAFANA / "provisioning/datasources/prometheus.yml")["datasources"]
+        assert httpx.URL(source["url"]).host in self.services
+        for file in (GRAFANA / "dashboards").glob("*.json"):
+            asked = set(re.findall(r'"uid": "(marquee-prometheus)"', file.read_text()))
+            assert asked == {source["uid"]}
+
+    def test_prometheus_finds_every_role(self):
+        (job,) = read(DEPLOY / "prometheus.yml")["scrape_configs"]
+        assert job["job_name"] == "marquee"
+        (found,) = job["dns_sd_configs"]
+        assert set(found["names"]) == set(ROLES)
+        assert set(found["names"]) <= self.services.keys()
+        assert self.mounts("prometheus")["/etc/prometheus"] == "./deploy/prometheus"
+
+
+def read(file):
+    return yaml.safe_load(file.read_text())
 
 
 class TestPage:
