@@ -6,6 +6,7 @@ from base64 import b64decode
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import PurePosixPath
+from typing import Any
 
 from marquee import __version__, config
 from marquee.errors import Unusable
@@ -414,9 +415,8 @@ def pods_are_apart(m: Manifests) -> Complaints:
 
 def images_are_pinned(m: Manifests) -> Complaints:
     """Every image has a version; Marquee's is that of this source, others are as in Compose."""
-    others = dict(
-        re.findall(r"image: (?:&\w+ )?([a-z/]+):(\S+)", (ROOT / "compose.yaml").read_text())
-    )
+    compose = (ROOT / "compose.yaml").read_text()
+    others = dict(re.findall(r"image: (?:&\w+ )?([a-z/]+):(\S+)", compose))
     for pod in m.pods():
         for container in pod.containers:
             name, _, tag = container["image"].rpartition("/")[2].partition(":")
@@ -465,6 +465,46 @@ def namespaces_agree(m: Manifests) -> Complaints:
             yield f"{title(o)} is not in {namespace}"
 
 
+def words_are_such(m: Manifests) -> Complaints:
+    """What an API server looks at, beside the schema: names, ports' names, protocols, quantities."""
+    for o in m.objects:
+        if not NAME.fullmatch(o["metadata"]["name"]):
+            yield f"{title(o)} has a name that is none"
+        for path, value in leaves(o):
+            pattern = WORDS.get(path)
+            if pattern and not pattern.fullmatch(str(value)):
+                yield f"{title(o)}: {value} is no {' '.join(path)}"
+
+
+NAME = re.compile(r"(?=.{1,63}$)[a-z0-9]([-a-z0-9]*[a-z0-9])?")
+PROTOCOL = re.compile(r"TCP|UDP|SCTP")
+PORT_NAME = re.compile(r"(?=.{1,15}$)(?=.*[a-z])[a-z0-9]+(-[a-z0-9]+)*")
+QUANTITY = re.compile(r"[0-9]+(\.[0-9]+)?(m|k|M|G|T|Ki|Mi|Gi|Ti)?")
+WORDS = {
+    ("ports", "protocol"): PROTOCOL,
+    ("ports", "name"): PORT_NAME,
+    ("requests", "cpu"): QUANTITY,
+    ("requests", "memory"): QUANTITY,
+    ("requests", "storage"): QUANTITY,
+    ("limits", "cpu"): QUANTITY,
+    ("limits", "memory"): QUANTITY,
+    ("target", "averageValue"): QUANTITY,
+}
+"""By where a word stands, what it is like."""
+
+
+def leaves(at: Any, above: str = "", name: str = "") -> Iterator[tuple[tuple[str, str], Any]]:
+    """Every plain value, with its own name and that of what it stands in; lists don't count."""
+    if isinstance(at, dict):
+        for key, value in at.items():
+            yield from leaves(value, name, key)
+    elif isinstance(at, list):
+        for value in at:
+            yield from leaves(value, above, name)
+    else:
+        yield (above, name), at
+
+
 def jobs_end(m: Manifests) -> Complaints:
     """Whatever hangs, it is not for ever; and no check overlaps itself."""
     for o in m.all("Job", "CronJob"):
@@ -497,5 +537,6 @@ RULES: tuple[Rule, ...] = (
     pods_fit_the_image,
     changes_roll_out,
     namespaces_agree,
+    words_are_such,
     jobs_end,
 )
