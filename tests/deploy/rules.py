@@ -466,7 +466,7 @@ def namespaces_agree(m: Manifests) -> Complaints:
 
 
 def words_are_such(m: Manifests) -> Complaints:
-    """What an API server looks at, beside the schema: names, ports' names, protocols, quantities."""
+    """What an API server looks at beside the schema: names, ports, protocols, quantities."""
     for o in m.objects:
         if not NAME.fullmatch(o["metadata"]["name"]):
             yield f"{title(o)} has a name that is none"
