@@ -2,6 +2,7 @@
 
 import asyncio
 import fcntl
+import gc
 import logging
 import os
 import signal
@@ -145,6 +146,9 @@ class Generations:
             self._stack.push_async_callback(new.aclose)
             async with old:
                 await asyncio.sleep(DRAIN_SECONDS)  # for what was begun, as at a stop
+        gc.unfreeze()  # the old one goes, too, and what is here now stays
+        gc.collect()
+        gc.freeze()
 
 
 @asynccontextmanager
