@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.asking import Stage, eventually
 from tests.support.collector import collector
-from tests.support.server import Server, serve
+from tests.support.server import Server, environment, serve
 from tests.support.system import apart
 
 RELAYS = {
@@ -142,8 +142,9 @@ def test_one_trace_across_all_processes(tmp_path, told, events):
     with apart(tmp_path, **settings) as server, Stage(server) as stage:
         movie = stage.movie()
         with server.client("u") as client:
-            rated(client, movie)
+            rated(client, movie, traceparent=PARENT)  # the gateway is trusted, its clients are not
         trace = trace_of(told, "take the ten")
+        assert trace != BEGUN
         way = ["take the ten", "refresh the ten", "fold", "relay", "ratings write", f"POST {RATE}"]
         spans = whole(told, trace, way)
         services = [spans[name].service for name in way[1:]]
@@ -152,6 +153,20 @@ def test_one_trace_across_all_processes(tmp_path, told, events):
         assert names_in(relay) >= RELAYS
         readers = {s.service for s in told.spans if s.trace == trace and s.name == way[0]}
         assert readers <= {"top-rated", "movies"}
+
+
+def test_without_the_extra_it_is_said_what_to_install(tmp_path):
+    code = "import sys; sys.modules['opentelemetry'] = None\nfrom marquee import cli\ncli.main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code, "serve", "--port", "0", "--data", tmp_path / "data"],
+        env=environment(traces_url="http://127.0.0.1:9/v1/traces"),
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 2
+    assert "pip install 'marquee[traces]'" in done.stderr
 
 
 def test_where_nothing_is_traced_nothing_of_it_is_imported(tmp_path):

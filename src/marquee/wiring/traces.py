@@ -1,7 +1,6 @@
 """Who tells of traces: nobody, unless a setting says where to."""
 
 from collections.abc import Sequence
-from importlib.util import find_spec
 
 from .. import __version__
 from ..config import Settings
@@ -16,12 +15,12 @@ def open_tracer(settings: Settings, roles: Sequence[str]) -> Tracer:
         return UNTRACED
     if not url.startswith(("http://", "https://")):
         raise Unusable(f"traces_url must be http://… or https://…, and is {url}.")
-    if find_spec("opentelemetry") is None:
+    try:
+        from ..adapters.otlp import OtlpTracer
+    except ImportError as missing:
         raise Unusable(
             "Traces need OpenTelemetry: pip install 'marquee[traces]', or `make distributed` in a "
             "clone."
-        )
-    from ..adapters.otlp import OtlpTracer
-
+        ) from missing
     service = roles[0] if len(roles) == 1 else "marquee"
     return OtlpTracer(url, settings["traces_share"], service, __version__)
