@@ -1,6 +1,9 @@
 """What the gateway adds to Marquee: nothing while it answers; its last lists where it does not."""
 
+import re
 import signal
+import ssl
+import subprocess
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,7 +12,7 @@ import httpx
 import pytest
 
 from tests.api.asking import Stage, assert_problem, eventually
-from tests.support.gateway import gateway
+from tests.support.gateway import CONFIGURATION, gateway
 from tests.support.server import Server, serve
 
 SETTINGS = {"trusted_proxies": "127.0.0.1"}
@@ -150,3 +153,41 @@ def test_what_is_too_large_is_a_problem_of_marquees_form(server, through):
         assert_problem(through.post(path, content=b"1" * size, headers=headers), 413)
     for path in ("/movies/tt0111161", "/movies/top10"):
         assert_problem(through.get(path, headers={"X-Long": "x" * 100_000}), 431)
+
+
+def test_a_flood_is_stopped_by_a_number_that_marquee_never_says(tmp_path, server):
+    def narrow(folder, _):
+        file = folder / "nginx.conf"
+        narrowed = re.sub(r"rate=\d+r/s", "rate=1r/m", file.read_text())
+        file.write_text(re.sub(r"burst=\d+", "burst=2", narrowed))
+
+    upstreams = {role: [server.url] for role in ROLES}
+    with gateway(tmp_path / "gateway", upstreams, narrow) as url, httpx.Client(base_url=url) as c:
+        answers = [c.get(path) for path in ("/movies/top10", "/movies", "/movies", "/movies/top10")]
+    assert [answer.status_code for answer in answers] == [200, 200, 200, 429]
+    assert_problem(answers[-1], 429)
+    assert int(answers[-1].headers["retry-after"]) >= 1
+
+
+def test_it_speaks_tls_as_its_configuration_shows(tmp_path, server):
+    certificate, key = tmp_path / "tls.crt", tmp_path / "tls.key"
+    subprocess.run(
+        ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+         "-nodes", "-days", "1", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+         "-keyout", key, "-out", certificate],
+        check=True,
+        capture_output=True,
+    )  # fmt: skip
+
+    def shown(folder, port):
+        lines = (CONFIGURATION / "listen.conf").read_text().partition("# With TLS:\n")[2]
+        listen = re.sub(r"^# ", "", lines, flags=re.MULTILINE).replace("8443", f"127.0.0.1:{port}")
+        (folder / "listen.conf").write_text(listen.replace("/etc/marquee/tls", str(tmp_path)))
+
+    upstreams = {role: [server.url] for role in ROLES}
+    trusted = ssl.create_default_context(cafile=certificate)
+    with gateway(tmp_path / "gateway", upstreams, shown) as url:
+        secure = url.replace("http:", "https:")
+        with httpx.Client(base_url=secure, verify=trusted, http1=True) as client:
+            assert client.get("/movies/top10").status_code == 200
+        assert httpx.get(f"{url}/movies/top10").status_code == 400

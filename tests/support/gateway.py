@@ -6,7 +6,7 @@ import shutil
 import socket
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -22,8 +22,10 @@ Upstreams = Mapping[str, Sequence[str]]
 
 
 @contextmanager
-def gateway(folder: Path, upstreams: Upstreams) -> Iterator[str]:
-    """Its URL."""
+def gateway(
+    folder: Path, upstreams: Upstreams, change: Callable[[Path, int], None] | None = None
+) -> Iterator[str]:
+    """Its URL. ``change`` may alter the configuration in its folder, given also the port."""
     program = shutil.which("nginx", path=f"{os.environ['PATH']}:/usr/sbin")
     modules = MODULE.findall((CONFIGURATION / "modules.conf").read_text())
     if program is None or not all(map(os.path.exists, modules)):
@@ -33,6 +35,8 @@ def gateway(folder: Path, upstreams: Upstreams) -> Iterator[str]:
     shutil.copytree(CONFIGURATION, folder)
     (folder / "listen.conf").write_text(f"listen 127.0.0.1:{port};\n")
     (folder / "upstreams.conf").write_text("".join(upstream(*each) for each in upstreams.items()))
+    if change is not None:
+        change(folder, port)
     settings = "daemon off;" + " user root;" * (os.geteuid() == 0)
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(
