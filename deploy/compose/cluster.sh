@@ -4,14 +4,18 @@ nodes=$(getent ahostsv4 redis | awk '/STREAM/ { print $1 }')
 first=${nodes%%"
 "*}
 
-state() { redis-cli -h "$1" cluster info | grep -q '^cluster_state:ok'; }
+info() { redis-cli -h "$1" cluster info; }
 
-if redis-cli -h "$first" cluster info | grep -q '^cluster_known_nodes:1[^0-9]'; then
+if info "$first" | grep -q '^cluster_known_nodes:1[^0-9]'; then
     # shellcheck disable=SC2046 # one word a node
     redis-cli --cluster create $(printf '%s:6379 ' $nodes) --cluster-replicas 1 --cluster-yes
 else
     for node in $nodes; do redis-cli -h "$first" cluster meet "$node" 6379; done
 fi
-for node in $nodes; do
-    until state "$node"; do sleep 0.2; done
+for _ in $(seq 300); do
+    known=$(for node in $nodes; do info "$node"; done | grep -c '^cluster_state:ok' || true)
+    [ "$known" -lt "$(echo "$nodes" | wc -l)" ] || exit 0
+    sleep 0.2
 done
+echo 'The Redis Cluster does not come about.' >&2
+exit 1
