@@ -151,7 +151,7 @@ def local(image: str, services: dict[str, Any], tmp_path_factory: Any) -> Iterat
             found.compose("down", "--volumes", "--timeout", "10")
 
 
-def test_a_rating_goes_its_whole_way(local: Local) -> None:
+def test_a_rating_goes_its_whole_way_and_a_stop_is_clean(local: Local) -> None:
     token = local.compose("exec", "ratings", "marquee", "token", "--user=alice").split()[-1]
     editor = local.compose(
         *("exec", "ratings", "marquee", "token", "--user=editor", "--scope=movies:write")
@@ -175,9 +175,6 @@ def test_a_rating_goes_its_whole_way(local: Local) -> None:
             lambda ids: movie in ids,
             within=60,
         )
-
-
-def test_a_stop_is_clean(local: Local) -> None:
     local.compose("stop")
     states = local.compose("ps", "--all", "--format", "{{.Service}} {{.ExitCode}}").splitlines()
     assert {f"{role} 0" for role in ROLES} <= set(states)
