@@ -1,9 +1,13 @@
 """Where a Cassandra keyspace is said to be, and how it is to be asked."""
 
 import pytest
+from cassandra import InvalidRequest, OperationTimedOut, ReadTimeout, Unavailable
+from cassandra.cluster import NoHostAvailable
+from cassandra.connection import ConnectionShutdown
 
 from marquee.adapters import cassandra
 from marquee.adapters.cassandra.address import Address, parse
+from marquee.adapters.cassandra.cluster import is_unanswered
 from marquee.adapters.cassandra.migration import statements, steps
 from marquee.errors import StoreAway, Unusable
 
@@ -123,3 +127,18 @@ async def test_one_that_nobody_runs_is_away():
     with pytest.raises(StoreAway):
         keyspace.now()
     await keyspace.close()
+
+
+@pytest.mark.parametrize(
+    ("error", "again"),
+    [
+        (OperationTimedOut(), True),
+        (ReadTimeout(""), True),
+        (NoHostAvailable("", {"a": ConnectionShutdown(""), "b": Unavailable("")}), True),
+        (NoHostAvailable("", {"a": Unavailable("")}), False),
+        (NoHostAvailable("", {}), False),
+        (InvalidRequest(""), False),
+    ],
+)
+def test_what_is_worth_another_try(error, again):
+    assert is_unanswered(error) == again

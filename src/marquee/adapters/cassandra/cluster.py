@@ -15,7 +15,8 @@ from itertools import pairwise
 from typing import Any, NamedTuple
 
 from cassandra import OperationTimedOut, Timeout
-from cassandra.cluster import Cluster, ResultSet, Session
+from cassandra.cluster import Cluster, NoHostAvailable, ResultSet, Session
+from cassandra.connection import ConnectionException
 
 from ...errors import NotMade, StoreAway, Unusable
 from ...troubles import Trouble
@@ -23,10 +24,9 @@ from .address import check_overlap, parse
 from .driver import AWAY, ERRORS, connect, copies_of, make_cluster, serial_level
 from .migration import MIGRATE, check_version
 
-TIMEOUTS = (Timeout, OperationTimedOut)
 TRIES = 3
-"""Of a statement that timed out. It is the same one, version or condition included, so that it does
-no harm."""
+"""Of a statement whose answer did not come. It is the same one, version or condition included, so
+that it does no harm."""
 
 LOST_SECONDS = 15
 """Without a word from the cluster, after which the driver is begun anew."""
@@ -51,7 +51,7 @@ TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
 AGREED = "SELECT name, value FROM agreement WHERE name IN ('schema', 'rater_key', 'shards')"
 RECALL = "SELECT value FROM agreement WHERE name = ?"
 REMEMBER = "INSERT INTO agreement (name, value) VALUES (?, ?)"
-SWEPT = "SELECT shard, swept FROM lease"
+SWEPT = "SELECT shard, swept FROM lease WHERE shard IN ?"
 
 NOT_MADE = f"The rating store has no schema yet: {MIGRATE}."
 UNSWEPT = "No relay has swept the outbox for days: until one does, no ratings are taken."
@@ -67,6 +67,14 @@ def ticks() -> int:
     """Microseconds of a clock that nobody sets, and that goes on while a machine sleeps: it must
     not send intents into minutes that were swept meanwhile."""
     return time.clock_gettime_ns(CLOCK) // 1000
+
+
+def is_unanswered(error: BaseException) -> bool:
+    """Whether an answer may come where it is asked again: time ran out, or a connection broke, for
+    then the driver forgets that other nodes were asked, too, and have not answered yet."""
+    if isinstance(error, NoHostAvailable):
+        return any(isinstance(cause, ConnectionException) for cause in error.errors.values())
+    return isinstance(error, Timeout | OperationTimedOut)
 
 
 class Reply(NamedTuple):
@@ -214,7 +222,9 @@ class Cassandra:
 
     async def swept(self) -> list[int]:
         """Of each shard, in order, the minute of the last bucket that was swept."""
-        return [minute for _, minute in sorted(await self.execute(SWEPT))]
+        # One by one: all of a table would be read at whatever pace its slowest copy has.
+        shards = list(range(self.agreements.shards))
+        return [minute for _, minute in sorted(await self.execute(SWEPT, (shards,)))]
 
     async def recall(self, name: str) -> str | None:
         """What was kept under a name; None where nothing was."""
@@ -255,7 +265,7 @@ class Cassandra:
                 return await self._ask(bound, page)
             except ERRORS as error:
                 tries -= 1
-                if not tries or not isinstance(error, TIMEOUTS):
+                if not tries or not is_unanswered(error):
                     raise self._away(error) from error
                 # The first time it may be we who were frozen.
                 if tries < TRIES - 1 and self._heard < began:
