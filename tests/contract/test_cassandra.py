@@ -224,6 +224,16 @@ class TestUnswept:
         assert any("relay" in str(fault) for _, fault in cassandra.diagnose(new))
 
 
+class TestRelays:
+    async def test_an_attendance_that_comes_late_undoes_no_newer_one(self, keyspace, ratings):
+        """As from a node that was frozen."""
+        outbox = cassandra.CassandraOutbox(keyspace, ratings)
+        await outbox.attend("a", 6)
+        async with keyspaces.connected(keyspaces.shared(), behind=10_000_000) as past:
+            await cassandra.CassandraOutbox(past, ratings).attend("a", 6)
+        assert await outbox.attend("b", 6) == ["a", "b"]
+
+
 class TestRatings:
     async def test_of_equal_versions_the_larger_value_wins_by_itself(self, ratings):
         """Also between two that have not read each other's."""

@@ -10,7 +10,7 @@ from .ratings import ERASURE, MINUTE, SECOND, CassandraRatings, each
 BUCKET = """
     SELECT user_id, movie_id, value, version, sent_at, trace FROM outbox
     WHERE shard = ? AND minute = ? AND sent_at >= ?"""
-ATTEND = "INSERT INTO attendance (minute, relay, until) VALUES (?, ?, ?)"
+ATTEND = "INSERT INTO attendance (minute, relay, until) VALUES (?, ?, ?) USING TIMESTAMP ?"
 LIVING = "SELECT relay, until FROM attendance WHERE minute = ?"
 HELD = "SELECT relay, until, swept FROM lease WHERE shard = ?"
 TAKE = "UPDATE lease SET relay = ?, until = ? WHERE shard = ? IF relay = ? AND until = ?"
@@ -34,9 +34,10 @@ class CassandraOutbox:
     async def attend(self, relay: str, seconds: float) -> list[str]:
         now = self._cassandra.now()
         until = now + int(seconds * SECOND)
-        # The next minute's, too, so that a look at the present one alone finds who lives.
+        # The next minute's, too, so that a look at the present one alone finds who lives. Dated by
+        # us: a node that was frozen would bring an old one late, and date it as of then.
         for minute in range(now // MINUTE, max(now + MINUTE, until) // MINUTE + 1):
-            await self._cassandra.execute(ATTEND, (minute, relay, until))
+            await self._cassandra.execute(ATTEND, (minute, relay, until, now))
         rows = await self._cassandra.execute(LIVING, (now // MINUTE,))
         return sorted(name for name, until in rows if until > now)
 
