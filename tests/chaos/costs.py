@@ -25,6 +25,7 @@ COLUMNS = (
     "totals late",
     "all totals true",
     "slowest ten",
+    "load",
 )
 HEAD = f"| {' | '.join(COLUMNS)} |\n|{'---|' * len(COLUMNS)}"
 
@@ -60,6 +61,7 @@ class Cost:
             f"{self.late:.1f} s",
             f"{self.true:.1f} s",
             f"{self.read * 1000:.0f} ms",
+            f"{self.busy:.0f}",
         )
         return f"| {' | '.join(cells)} |"
 

@@ -361,7 +361,8 @@ def complaints(system: System) -> list[str]:
 def test_postgres_restored_from_a_backup(servers: Engine, under_load: UnderLoad):
     """It goes on from the positions in it, by itself, and has everything again."""
     shards = [servers.server(f"postgres-{number}") for number in (1, 2)]
-    with under_load("PostgreSQL: both shards restored from backups of 15 s ago") as trial:
+    fault = "PostgreSQL: both shards restored from backups of 15 s ago"
+    with under_load(fault, restored=True) as trial:
         for shard in shards:
             shard.back_up()
         trial.last(15)
