@@ -259,8 +259,9 @@ class Cassandra:
         self, bound: Any, page: bytes | None = None, *, though_silent: bool = False
     ) -> Reply:
         """``though_silent``: also while no node answers anybody; all others hear so at once."""
-        tries, began = TRIES, time.monotonic()
+        tries = TRIES
         while not self._silent or though_silent:
+            asked = time.monotonic()
             try:
                 return await self._ask(bound, page)
             except ERRORS as error:
@@ -268,7 +269,7 @@ class Cassandra:
                 if not tries or not is_unanswered(error):
                     raise self._away(error) from error
                 # The first time it may be we who were frozen.
-                if tries < TRIES - 1 and self._heard < began:
+                if tries < TRIES - 1 and self._heard < asked:
                     self._silent = True
         self._trouble.tell("no node answers")
         raise StoreAway(AWAY)
