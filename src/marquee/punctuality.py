@@ -6,7 +6,7 @@ of this process differ, so do these figures.
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from .ports import Notices
 
@@ -18,8 +18,8 @@ MOST_WAITING = 200_000
 """Versions that wait for the ten. When it is not refreshed for long, those of the first folds are
 told of as visible before they are: they took so long at least."""
 
-Observe = Callable[[float, str], None]
-"""Told seconds, one time a rating; and the id of its trace, "" where it has none."""
+Observe = Callable[[Sequence[float], Mapping[str, float]], None]
+"""Told seconds, one time a rating; and by the ids of traces, those of the ratings that have one."""
 
 NO_TRACES: Mapping[int, str] = {}
 
@@ -48,7 +48,7 @@ class Punctuality:
         """A fold is durable, and has newly applied these."""
         now = self._clock()
         recent = [version for version in versions if version > now - OLDEST]
-        traces = {version: place[3:35] for version, place in self._traced.items()}
+        traces = {v: place[3:35] for v, place in self._traced.items() if v in recent}
         self._tell(self._to_total, now, recent, traces)
         if recent:
             self._waiting.append((now, recent, traces))
@@ -70,8 +70,8 @@ class Punctuality:
     def _tell(
         self, observe: Observe, now: int, versions: list[int], traces: Mapping[int, str]
     ) -> None:
-        for version in versions:
-            observe(max(0, now - version) / SECOND, traces.get(version, ""))
+        seconds = [max(0, now - version) / SECOND for version in versions]
+        observe(seconds, {trace: max(0, now - v) / SECOND for v, trace in traces.items()})
 
 
 def refreshed_at(what: str) -> int:

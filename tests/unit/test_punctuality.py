@@ -29,13 +29,13 @@ class Watch:
             self.notices, self._counted, self._shown, self.traced, lambda: self.now
         )
 
-    def _counted(self, seconds, trace_id):
-        self.totals.append(seconds)
-        self.traces.append(trace_id)
+    def _counted(self, seconds, traced):
+        self.totals += seconds
+        self.traces += traced.items()
 
-    def _shown(self, seconds, trace_id):
-        self.visible.append(seconds)
-        self.traces.append(trace_id)
+    def _shown(self, seconds, traced):
+        self.visible += seconds
+        self.traces += traced.items()
 
     def fold(self, *versions):
         self.punctuality.applied(versions)
@@ -79,8 +79,9 @@ def test_what_is_traced_is_told_with_its_trace(watch):
     watch.traced[NOW] = f"00-{trace_id}-b7ad6b7169203331-01"
     watch.fold(NOW, NOW - 1)
     watch.traced.clear()  # as when the next batch is at hand
+    watch.now += SECOND
     watch.refresh(NOW)
-    assert watch.traces == [trace_id, "", trace_id, ""]
+    assert watch.traces == [(trace_id, 0), (trace_id, 1)]
 
 
 @pytest.mark.parametrize("what", ["", "soon"])

@@ -5,7 +5,6 @@ import gc
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from typing import Any
 
 from .. import logs
@@ -182,8 +181,8 @@ class Marquee:
         aggregator = Aggregator(stores.events, stores.totals, stores.notices, self._tracer)
         punctuality = Punctuality(
             stores.notices,
-            partial(metrics.to_total.observe, ()),
-            partial(metrics.to_visible.observe, ()),
+            metrics.to_total.observe_all,
+            metrics.to_visible.observe_all,
             aggregator.traced,
         )
         stores.on_applied(punctuality.applied)
