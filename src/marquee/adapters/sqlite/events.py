@@ -17,7 +17,7 @@ from .database import Database, read_position
 PRUNE_EVERY = 5000
 """Folded rows that may stand in the outbox: pruning them one by one would cost a commit each."""
 
-GATHER = 0.1
+GATHER = 0.02
 """Seconds in which events gather after a batch that took all there were. Each fold holds up the
 ratings beside it, and costs the less for each event the more there are: a fold of all that come in
 so long is small enough for the one and large enough for the other."""
