@@ -28,6 +28,7 @@ NAMES = (
     "followed",
     "postgres",
     "cassandra_rate",
+    "always",
     "relayed",
     "published",
     "outbox",
