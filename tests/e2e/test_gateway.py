@@ -94,7 +94,7 @@ def freeze(server):
     server.process.send_signal(signal.SIGSTOP)
 
 
-@pytest.mark.parametrize("fault", [Server.kill, freeze])
+@pytest.mark.parametrize("fault", [Server.kill, pytest.param(freeze, marks=pytest.mark.long)])
 def test_where_nobody_answers_lists_are_the_last_ones_with_their_true_age(
     doomed, through_to_doomed, fault
 ):

@@ -50,6 +50,7 @@ def gateway(
     finally:
         process.terminate()
         process.wait(10)
+        print((folder / "log").read_text(errors="replace")[-4000:])  # shown where a test fails
 
 
 def upstream(name: str, urls: Sequence[str]) -> str:
