@@ -13,10 +13,10 @@ from tests.support.server import Server
 from tests.support.system import System, system
 
 from . import bare, serving
-from .measuring import Row, Size, by_turns, folder, medians
+from .measuring import Row, Size, folder
+from .top10 import beside
 
 PARTS = ("cassandra", "kafka", "postgres", "redis")
-GOAL = 0.90
 PATIENCE = 60
 
 
@@ -62,23 +62,3 @@ def move(server: Server) -> None:
     """Onto the core for servers, with all its threads."""
     for thread in Path(f"/proc/{server.process.pid}/task").iterdir():
         os.sched_setaffinity(int(thread.name), {serving.FOR_SERVER})
-
-
-def beside(what: str, file: Path, url: str, size: Size) -> Row:
-    with serving.Bare("answer", file) as ceiling:
-        ours, bares = medians(
-            by_turns(
-                size.rounds,
-                lambda: serving.wrk(url, size.seconds).rate,
-                lambda: serving.wrk(f"{ceiling.url}/movies/top10", size.seconds).rate,
-            )
-        )
-    return Row(
-        what,
-        f"{ours:,.0f}/s",
-        f"{bares:,.0f}/s bare ASGI",
-        ours / bares,
-        f"≥ {GOAL:.2f}",
-        ours / bares >= GOAL,
-        {"marquee": ours, "bare": bares},
-    )

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from functools import partial
+from pathlib import Path
 
 import httpx
 
@@ -18,25 +19,32 @@ def rows(size: Size) -> Iterator[Row]:
         for what, headers in (("200", {}), ("304", {"If-None-Match": etag})):
             bare.keep(url, here / what, **headers)
             header = "".join(f"{name}: {value}" for name, value in headers.items())
-            with serving.Bare("answer", here / what) as ceiling:
-                ours, bares = medians(
-                    by_turns(
-                        size.rounds,
-                        *(
-                            partial(rate, at, size.seconds, header)
-                            for at in (url, f"{ceiling.url}/movies/top10")
-                        ),
-                    )
-                )
-            yield Row(
-                f"GET /movies/top10, {what}, 64 connections",
-                f"{ours:,.0f}/s",
-                f"{bares:,.0f}/s bare ASGI",
-                ours / bares,
-                f"≥ {GOAL:.2f}",
-                ours / bares >= GOAL,
-                {"marquee": ours, "bare": bares},
+            yield beside(
+                f"GET /movies/top10, {what}, 64 connections", here / what, url, size, header
             )
+
+
+def beside(what: str, answer: Path, url: str, size: Size, header: str = "") -> Row:
+    """``answer``: the file that has it, as ``bare.keep`` wrote it."""
+    with serving.Bare("answer", answer) as ceiling:
+        ours, bares = medians(
+            by_turns(
+                size.rounds,
+                *(
+                    partial(rate, at, size.seconds, header)
+                    for at in (url, f"{ceiling.url}/movies/top10")
+                ),
+            )
+        )
+    return Row(
+        what,
+        f"{ours:,.0f}/s",
+        f"{bares:,.0f}/s bare ASGI",
+        ours / bares,
+        f"≥ {GOAL:.2f}",
+        ours / bares >= GOAL,
+        {"marquee": ours, "bare": bares},
+    )
 
 
 def rate(url: str, seconds: float, header: str) -> float:

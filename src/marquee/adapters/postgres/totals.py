@@ -308,7 +308,8 @@ async def correct(cursor: Cursor, parts: dict[int, list[Correction]]) -> int:
     for slot, part in parts.items():
         applied = await lock(cursor, slot, [pair for pair, *_ in part])
         right = {pair: right for pair, seen, right in part if applied.get(pair) == seen}
-        await cursor.execute(CORRECT.format(slot=slot), columns(right))
+        if right:
+            await cursor.execute(CORRECT.format(slot=slot), columns(right))
         await count(cursor, slot, deltas(applied, right))
         corrected += len(right)
     return corrected
