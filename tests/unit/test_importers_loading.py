@@ -309,6 +309,21 @@ async def test_nominations_find_their_movies_and_two_sources_do_not_double_them(
     assert standing.won
 
 
+async def test_the_nominations_of_a_file_come_at_once(five, tmp_path, monkeypatch):
+    monkeypatch.setattr(loading, "CHUNK", 2)
+    titles = ("The Godfather", "Cabaret", "Deliverance", "Sounder", "Godfather, The")
+    path = file(
+        tmp_path,
+        "Year,Category,Nominee,Additional Info,Won?\n"
+        + "".join(f'1972 (45th),Best Picture,"{title}",,NO\n' for title in titles),
+    )
+    revision = await five.catalogue.revision()
+    report = await five.run(path)
+    assert report.nominations == Merged(added=4)
+    assert report.left_out == {loading.SAID_AGAIN: 1}
+    assert await five.catalogue.revision() == revision + 1
+
+
 async def test_our_own_export_comes_back_to_the_letter(five, tmp_path):
     odd = Movie(
         "odd", 'A  "title", with | and [x]', None, ("A|B", "C, D", "[E]"), 2**53, "tt0000001", 7

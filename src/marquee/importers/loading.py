@@ -28,6 +28,10 @@ Detail = Callable[[str, int, str], None]
 """Called with file, line and reason for each row that was left out though it held something; with
 line 0 for a whole file."""
 
+Nominations = dict[tuple[int, str], Nomination]
+"""Those of one file, by ceremony and title. They are few, and committed at once: a reader sees the
+list from before the file, or the one with all of it."""
+
 
 class RatingSink(Protocol):
     """What an import needs of a ``RatingStore``."""
@@ -111,13 +115,18 @@ class Loader:
             matcher = Matcher(self._catalogue)
             for sheet, rows in reading.parts(asked):
                 self.report.files.append((sheet.name, reading.source))
+                gathered: Nominations = {}
                 for chunk in _chunks(rows):
                     self.report.read += len(chunk)
-                    await self._take(sheet.name, chunk, matcher)
+                    await self._take(sheet.name, chunk, matcher, gathered)
                     if self._progress:
                         self._progress(sum(file.done for file in files), total, self.report.read)
+                if gathered:
+                    await self._take_nominations(gathered)
 
-    async def _take(self, name: str, rows: list[Row], matcher: Matcher) -> None:
+    async def _take(
+        self, name: str, rows: list[Row], matcher: Matcher, gathered: Nominations
+    ) -> None:
         ratings: list[RatingRow] = []
         movies: list[MovieRow] = []
         nominations: list[NominationRow] = []
@@ -133,7 +142,7 @@ class Loader:
         for group in _apart(movies):
             await self._take_movies(name, group, matcher)
         if nominations:
-            await self._take_nominations(name, nominations, matcher)
+            await self._gather(name, nominations, matcher, gathered)
         if ratings:
             await self._take_ratings(name, ratings, matcher)
 
@@ -192,23 +201,24 @@ class Loader:
             () if row.own and len(ids) > 1 else ids for row, ids in zip(rows, known, strict=True)
         ]
 
-    async def _take_nominations(
-        self, name: str, rows: list[NominationRow], matcher: Matcher
+    async def _gather(
+        self, name: str, rows: list[NominationRow], matcher: Matcher, gathered: Nominations
     ) -> None:
         found = await matcher.find((row.clue for row in rows), loose=True)
-        whole: dict[tuple[int, str], Nomination] = {}
         for row in rows:
             movie_ids = found[row.clue]
             movie_id = movie_ids[0] if len(movie_ids) == 1 else None
             nomination = replace(row.nomination, movie_id=movie_id)
             place = nomination.ceremony, key(nomination.title)
-            before = whole.get(place)
+            before = gathered.get(place)
             if before is not None:
                 self._leave_out(name, RowError(row.line, SAID_AGAIN, nomination.title))
                 nomination = before.completed_by(nomination)
-            whole[place] = nomination
-        self.report.without_movie += sum(n.movie_id is None for n in whole.values())
-        merged = await self._catalogue.merge_nominations(list(whole.values()))
+            gathered[place] = nomination
+
+    async def _take_nominations(self, gathered: Nominations) -> None:
+        self.report.without_movie += sum(n.movie_id is None for n in gathered.values())
+        merged = await self._catalogue.merge_nominations(list(gathered.values()))
         self.report.nominations = self.report.nominations.plus(merged)
 
     def _leave_out(self, name: str, row: RowError | Skipped) -> None:
