@@ -51,11 +51,14 @@ class Nominees:
 
         A year may be one off: the Academy's is that of the award, others tell the release.
         """
-        if found := self._by_title.get(titles.key(title)):
+        if found := self._named(title):
             return found
         name, year = titles.split_year(title)
-        named = self._by_title.get(titles.key(name), ()) if year else ()
-        return tuple(each for each in named if year and abs(each.year - year) <= 1)
+        return tuple(each for each in self._named(name) if year and abs(each.year - year) <= 1)
+
+    def _named(self, title: str) -> tuple[Nomination, ...]:
+        found = {each for key in titles.loose_keys(title) for each in self._by_title.get(key, ())}
+        return tuple(sorted(found, key=place))
 
     def near(self, title: str) -> tuple[str, ...]:
         return self._suggestions.near(titles.split_year(title)[0])
@@ -80,7 +83,7 @@ class BestPictures:
             notices.listen(topic, lambda _: self._told.set())
 
     def find(self, title: str) -> tuple[Nomination, ...]:
-        """Every nomination of a movie of that title, newest first; see ``titles.key``.
+        """Every nomination of a movie of that title, newest first; see ``titles.loose_keys``.
 
         Raises ``Invalid`` for a blank title or one of over 200 characters, and ``NotFound``, with
         suggestions, for one that was never nominated.
@@ -146,7 +149,7 @@ def _keys(title: str) -> set[str]:
     """
     keys = set()
     for form in titles.forms(title):
-        keys.add(titles.key(form))
+        keys |= titles.loose_keys(form)
         first, _, rest = form.partition(" ")
         if titles.is_article(first) and not titles.is_article(rest.split(" ")[0]):
             keys.add(titles.key(rest))

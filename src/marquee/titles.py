@@ -109,6 +109,24 @@ def forms(title: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(name for name in found if name)) if inner else (whole,)
 
 
+def loose_keys(title: str) -> set[str]:
+    """The keys of all that a title may be where neither "&" nor an article at its end matters.
+
+    "Naughty & Nice" is "Naughty Nice" too, and "Godfather The" is "The Godfather". Not a matter for
+    ``key``: under that one movies are kept, and "Plan A" is not "Plan".
+    """
+    bare = normalize("NFKD", title).replace("&", " ")
+    spelled = [title, *([bare] if bare.strip() else [])]
+    return {key(each) for text in spelled for each in (text, _last_in_front(text))} - {""}
+
+
+def _last_in_front(text: str) -> str:
+    """With the article that stands last, without a comma before it, in front."""
+    name, _, last = " ".join(text.split()).rpartition(" ")
+    last = last.strip(".,:;!?()[]")
+    return _joined(last, name) if name and is_article(last) else text
+
+
 def _fold(text: str) -> str:
     """Lower case without accents; punctuation and spaces as they were, "&" as a word."""
     plain = _ACCENTS.sub("", normalize("NFKD", text)).casefold().translate(_LETTERS)

@@ -96,6 +96,11 @@ class TestOfATitle:
             "the informer": 1,
             "Dr Strangelove, or how I learned to stop worrying": 1,
             "Naughty and Nice": 1,
+            "naughty nice": 1,
+            "Naughty & Nice": 1,
+            "Titanic The": 1,
+            "Titanic the (1997)": 1,
+            "Miserables Les": 2,
             "mutiny on the bounty": 2,
         }.items(),
     )

@@ -108,6 +108,28 @@ async def test_every_nomination_of_that_title_newest_first() -> None:
     assert missed.value.suggestions == ("Cleopatra",)
 
 
+def test_an_article_at_the_end_and_an_ampersand_do_not_matter() -> None:
+    stored = ("Naughty & Nice", "Gift Horse", "Plan A", "The King and I", "Les Miserables", "& Son")
+    nominees = Nominees(nomination(title) for title in stored)
+    for asked, title in {
+        "Naughty Nice": "Naughty & Nice",
+        "naughty＆nice the": "Naughty & Nice",
+        "Gift & Horse": "Gift Horse",
+        "Gift Horse A": "Gift Horse",
+        "gift horse (the)": "Gift Horse",
+        "Gift Horse, an!": "Gift Horse",
+        "Gift Horse The (1997)": "Gift Horse",
+        "Plan": "Plan A",
+        "Plan A": "Plan A",
+        "King and I The": "The King and I",
+        "Miserables Les": "Les Miserables",
+        "son": "& Son",
+    }.items():
+        assert [found.title for found in nominees.find(asked)] == [title], asked
+    for asked in ("The King and", "Gift and Horse", "Gift", "The", "&", "& the"):
+        assert nominees.find(asked) == (), asked
+
+
 @pytest.mark.anyio
 async def test_a_title_must_be_told() -> None:
     pictures = await loaded(Store(nomination("Z")))
@@ -128,8 +150,9 @@ def test_every_real_title_is_found_in_all_its_spellings(academy: Nominees) -> No
         spellings += [f"{each.title} ({each.year})"]
         if article in {"The", "A"}:
             spellings += [rest, f"{rest}, {article}"]
-            spellings += [f"{rest} ({article})"] * (")" not in rest)
-        spellings += [each.title.replace(" & ", " and "), each.title.replace("'", "’")]
+            spellings += [f"{rest} ({article})", f"{rest} {article}"] * (")" not in rest)
+        spellings += [each.title.replace(" & ", " and "), each.title.replace(" & ", " ")]
+        spellings += [each.title.replace("'", "’")]
         for spelling in spellings:
             assert each in academy.find(spelling), spelling
 
