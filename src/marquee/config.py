@@ -16,6 +16,8 @@ from .ports import Quota
 
 PREFIX = "MARQUEE_"
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
+BURST = 20
+
 RATE = re.compile(rf"([1-9][0-9]{{0,8}})/({'|'.join(SECONDS)})")
 
 
@@ -55,14 +57,14 @@ def one_of(*choices: str) -> Callable[[str], str]:
 
 
 def quota(text: str) -> Quota | None:
-    """``60/minute`` as a quota, a third of it as its burst; None for ``off``."""
+    """``60/minute`` as a quota, of which at most 20 may come at once; None for ``off``."""
     if text == "off":
         return None
     rate = RATE.fullmatch(text)
     if rate is None:
         raise Malformed('1 to 999999999 per second, minute, hour or day, as in 60/minute, or "off"')
     most = int(rate[1])
-    return Quota(most, SECONDS[rate[2]], max(1, most // 3))
+    return Quota(most, SECONDS[rate[2]], min(most, BURST))
 
 
 def words(text: str) -> tuple[str, ...]:
@@ -99,7 +101,7 @@ SETTINGS = (
     Setting("prior_weight", "", "how many ratings of the prior mean each movie begins with: 0 is the plain mean; 10 unless set at the first start", whole(0, 1_000_000), "as the stores have it; 10 in new ones"),
     Setting("prior_mean", "", "the prior mean, in points, to hundredths; 6.5 unless set at the first start", number(0.5, 10), "as the stores have it; 6.5 in new ones"),
     Setting("refresh_seconds", "1", "the least time between two refreshes of the ten", number(0.05, 3)),
-    Setting("rate_limit", "60/minute", "writes of one user: N/second, minute, hour or day, or off; reads and each client address get ten times as much", quota),
+    Setting("rate_limit", "60/minute", "writes of one user: N/second, minute, hour or day, of which 20 may come at once, or off; reads and each client address get ten times as much", quota),
     Setting("trusted_proxies", "", "addresses or networks of proxies whose X-Forwarded-For counts", words),
     Setting("cors_origins", "", "origins whose pages may call us, or *; none by default", words),
     Setting("traces_url", "", "where traces are told, by OTLP over HTTP: http://HOST:4318/v1/traces; nothing is traced by default, and it takes the extra marquee[traces]", unset="nothing is traced"),

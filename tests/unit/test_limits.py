@@ -21,9 +21,9 @@ from marquee.ports import Allowance, Quota
     ("text", "quota"),
     [
         ("60/minute", Quota(60, 60, 20)),
-        ("10/second", Quota(10, 1, 3)),
+        ("10/second", Quota(10, 1, 10)),
         ("1/hour", Quota(1, 3600, 1)),
-        ("1000/day", Quota(1000, 86400, 333)),
+        ("1000/day", Quota(1000, 86400, 20)),
         ("off", None),
     ],
 )
