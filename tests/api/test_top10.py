@@ -116,6 +116,7 @@ class TestHeaders:
         assert answer.status_code == 304
         assert answer.content == b""
         assert answer.headers["etag"] == etag
+        assert int(answer.headers["age"]) < 60
         assert MAX_AGE.fullmatch(answer.headers["cache-control"])
         assert "content-type" not in answer.headers
 

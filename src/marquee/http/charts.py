@@ -57,11 +57,11 @@ def endpoints(toprated: TopRated) -> list[Endpoint]:
     async def answer(call: Call, query: ChartQuery) -> Answer:
         found = await toprated.chart(query)
         body, etag = content(found, by_mean=query.by_mean)
-        headers: tuple[Header, ...] = (CACHING, (b"etag", etag))
+        age = max(0, int(time.time() - found.refreshed_at / 1e6))
+        headers: tuple[Header, ...] = (CACHING, (b"etag", etag), (b"age", b"%d" % age))
         if matches(call.header(b"if-none-match"), etag):
             return Answer(status=304, headers=headers)
-        age = max(0, int(time.time() - found.refreshed_at / 1e6))
-        return Answer(body, headers=(*headers, JSON, (b"age", b"%d" % age)))
+        return Answer(body, headers=(*headers, JSON))
 
     return [
         Endpoint(
