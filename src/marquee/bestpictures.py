@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import re
 from bisect import bisect_right
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
@@ -31,6 +32,10 @@ def place(nomination: Nomination) -> str:
     """
     newest_first = f"{99999 - nomination.ceremony:05}{'' if nomination.won else '~'}"
     return f"{newest_first} {titles.key(nomination.title)} {nomination.title}"
+
+
+def is_place(after: str) -> bool:
+    return re.match("[0-9]{5}~? .", after) is not None
 
 
 class Nominees:

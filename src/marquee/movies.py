@@ -51,6 +51,12 @@ class Movies:
             raise NotFound(f"There is no movie {movie_id}.")
 
 
+def is_place(after: str) -> bool:
+    """Whether a list may have ended there: at a title's key and, on a line of its own, an id."""
+    title_key, line, movie_id = after.rpartition("\n")
+    return bool(line) and is_movie_id(movie_id) and not has_control(title_key)
+
+
 def new_id(imdb_id: str | None) -> str:
     """The id of a movie that comes without one: its IMDb id, else one made up."""
     return imdb_id or f"m-{secrets.token_hex(8)}"

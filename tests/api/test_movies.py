@@ -2,6 +2,7 @@
 
 import pytest
 
+from marquee.http import cursors
 from tests.api.asking import MOVIE_KEYS, assert_problem, eventually
 
 WHOLE = {
@@ -343,6 +344,14 @@ class TestSearch:
             answer = anyone.get("/movies", params=query | {"cursor": cursor})
             assert_problem(answer, 400, "/cursor")
         assert anyone.get("/movies", params=query | {"cursor": real}).status_code == 200
+
+    @pytest.mark.parametrize("place", ["", "key", "key\n", "key\nno id", "k\0ey\nid", "key\nid\0"])
+    def test_a_cursor_to_no_place(self, anyone, place):
+        """Whoever knows how they are sealed may lead themselves through the list, no further."""
+        forged = cursors.cursor(place, "movies '' None None")
+        assert_problem(anyone.get("/movies", params={"cursor": forged}), 400, "/cursor")
+        true = cursors.cursor("key\nid", "movies '' None None")
+        assert anyone.get("/movies", params={"cursor": true}).status_code == 200
 
     def test_a_cursor_of_another_list(self, anyone, user, shelf):
         real = anyone.get("/movies", params={"genre": shelf, "limit": 2}).json()["nextCursor"]

@@ -4,7 +4,9 @@ import csv
 import io
 
 import pytest
+from msgspec import UNSET
 
+from marquee.http import cursors
 from tests.api.asking import assert_problem, eventually
 
 MINE = "/users/me/ratings"
@@ -77,6 +79,8 @@ class TestList:
         real = rater.get(MINE, params={"limit": 2}).json()["nextCursor"]
         for cursor in ("", "x", real + "A", real[:-1], real.swapcase(), movies[1]):
             assert_problem(rater.get(MINE, params={"cursor": cursor}), 400, "/cursor")
+        forged = cursors.cursor("no id", f"my ratings {UNSET}")
+        assert_problem(rater.get(MINE, params={"cursor": forged}), 400, "/cursor")
         picked = {"movieIds": ",".join(movies), "cursor": real}
         assert_problem(rater.get(MINE, params=picked), 400, "/cursor")
         assert_problem(rater.get("/movies", params={"cursor": real}), 400, "/cursor")
@@ -128,6 +132,7 @@ class TestCsv:
     def test_of_nobody_it_is_the_header_alone(self, user):
         answer = user.get(MINE, headers=CSV)
         assert self.rows(answer) == []
+        assert answer.headers["vary"] == user.get(MINE).headers["vary"] == "accept"
         assert answer.text == "movieId,userId,rate,ratedAt\r\n"
 
     def test_what_needs_quotes_has_them(self, stage, movies):

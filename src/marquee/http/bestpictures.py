@@ -4,7 +4,7 @@ from typing import Annotated, Literal
 
 from msgspec import UNSET, Meta, UnsetType
 
-from ..bestpictures import LONGEST_TITLE, BestPictures
+from ..bestpictures import LONGEST_TITLE, BestPictures, is_place
 from ..errors import Invalid
 from . import cursors
 from .calls import Answer, Call, Endpoint
@@ -54,7 +54,7 @@ def endpoints(bestpictures: BestPictures) -> list[Endpoint]:
         won = None if query.won is UNSET else query.won == "true"
         year = None if query.year is UNSET else query.year
         question = f"nominations {won} {year}"
-        begin = "" if query.cursor is UNSET else cursors.after(query.cursor, question)
+        begin = "" if query.cursor is UNSET else cursors.after(query.cursor, question, is_place)
         limit = 50 if query.limit is UNSET else query.limit
         page, last = bestpictures.list(won, year, begin, limit)
         next_cursor = None if last is None else cursors.cursor(last, question)

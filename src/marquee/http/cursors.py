@@ -2,6 +2,7 @@
 
 import base64
 import zlib
+from collections.abc import Callable
 
 from ..errors import Invalid
 
@@ -11,13 +12,16 @@ def cursor(after: str, question: str) -> str:
     return _spelled(_seal(raw, question) + raw)
 
 
-def after(cursor: str, question: str) -> str:
-    """What ``cursor`` was made of. Raises ``Invalid`` where it is none of ours for ``question``."""
+def after(cursor: str, question: str, is_place: Callable[[str], bool]) -> str:
+    """What ``cursor`` was made of. Raises ``Invalid`` where it is none of ours for ``question``.
+
+    The seal is no secret: ``is_place`` tells whether the list may have such a place.
+    """
     try:
         sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), b"-_", validate=True)
         seal, raw = sealed[:4], sealed[4:]
         # Base64 has several spellings for the same bytes; ours has one.
-        if seal == _seal(raw, question) and _spelled(sealed) == cursor:
+        if seal == _seal(raw, question) and _spelled(sealed) == cursor and is_place(raw.decode()):
             return raw.decode()
     except ValueError:
         pass

@@ -6,7 +6,7 @@ from msgspec import UNSET, Meta, UnsetType
 
 from ..errors import NotFound
 from ..model import Movie, Standing, Totals
-from ..movies import Movies, new_id
+from ..movies import Movies, is_place, new_id
 from ..toprated import TopRated
 from . import cursors
 from .calls import Answer, Call, Endpoint
@@ -54,7 +54,7 @@ def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
         genre = None if query.genre is UNSET else query.genre
         year = None if query.year is UNSET else query.year
         question = f"movies {query.query!r} {genre!r} {year}"
-        begin = None if query.cursor is UNSET else cursors.after(query.cursor, question)
+        begin = None if query.cursor is UNSET else cursors.after(query.cursor, question, is_place)
         found, last = await movies.search(query.query.strip(), genre, year, begin, query.limit)
         prior = toprated.prior
         return Answer(

@@ -13,7 +13,7 @@ from ..model import Rating, is_movie_id, is_user_id
 from ..ratings import Ratings
 from . import cursors
 from .calls import Answer, Call, Endpoint
-from .problems import HttpError
+from .problems import Header, HttpError
 from .shapes import (
     Asked,
     Cursor,
@@ -31,6 +31,7 @@ from .shapes import (
 
 FOR_ANYONE = "ratings:write:any"
 CSV_COLUMNS = ("movieId", "userId", "rate", "ratedAt")
+BY_ACCEPT: Header = (b"vary", b"accept")
 PICKED = 250
 ID = "[A-Za-z0-9_-]{1,20}"
 
@@ -179,11 +180,10 @@ async def list_mine(ratings: Ratings, call: Call) -> Answer:
             pages = one(await ratings.pick(call.user_id, picked))
         # A store that is away shows here, before anything is sent.
         first: list[Rating] = await anext(pages, [])
-        return Answer(
-            as_csv(first, pages), headers=((b"content-type", b"text/csv; charset=utf-8"),)
-        )
+        media = (b"content-type", b"text/csv; charset=utf-8")
+        return Answer(as_csv(first, pages), headers=(media, BY_ACCEPT))
     question = f"my ratings {query.movie_ids}"
-    begin = "" if query.cursor is UNSET else cursors.after(query.cursor, question)
+    begin = "" if query.cursor is UNSET else cursors.after(query.cursor, question, is_movie_id)
     if picked is None:
         found = await ratings.page(call.user_id, begin, query.limit + 1)
     else:
@@ -191,7 +191,8 @@ async def list_mine(ratings: Ratings, call: Call) -> Answer:
     page = found[: query.limit]
     more = len(found) > len(page)
     next_cursor = cursors.cursor(page[-1].movie_id, question) if more else None
-    return Answer(RateList([rate_answer(rating) for rating in page], next_cursor))
+    answer = RateList([rate_answer(rating) for rating in page], next_cursor)
+    return Answer(answer, headers=(BY_ACCEPT,))
 
 
 def movie_ids(text: str) -> list[str]:
