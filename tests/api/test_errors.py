@@ -136,6 +136,7 @@ class TestBodies:
             *("text/plain", "application/x-www-form-urlencoded", "application/xml", "", "json"),
             *("multipart/form-data; boundary=x", "application/jsonx", "application/problem+json"),
             *("application/merge-patch+json", "*/*", "application/*"),
+            *("application/json; charset=latin-1", 'application/json;a=b;charset="utf-16"'),
         ],
     )
     def test_that_are_no_json_are_415(self, stage, method, path, media):
@@ -151,8 +152,20 @@ class TestBodies:
             assert_problem(client.request(method, path, content=b'{"rate": 9}'), 415)
             assert_problem(client.request(method, path), 415)
 
+    @pytest.mark.parametrize("coding", ["gzip", "identity, gzip", "br", "x"])
+    def test_that_are_compressed_are_415(self, user, coding):
+        answer = user.post(
+            "/movies/m/users/rate", json={"rate": 9}, headers={"Content-Encoding": coding}
+        )
+        assert_problem(answer, 415)
+        assert answer.headers["accept-encoding"] == "identity"
+
     @pytest.mark.parametrize(
-        "media", ["application/json; charset=utf-8", "Application/JSON", "application/json;a=b"]
+        "media",
+        [
+            *("application/json; charset=utf-8", "Application/JSON", "application/json;a=b"),
+            'application/json ; Charset="UTF-8"',
+        ],
     )
     def test_json_may_be_said_in_other_words(self, stage, user, media):
         movie = stage.movie()

@@ -29,6 +29,7 @@ HALF_ENCODED = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 log = logging.getLogger(__name__)
 
 JSON: Header = (b"content-type", b"application/json")
+NOT_ENCODED: Header = (b"accept-encoding", b"identity")
 encode = msgspec.json.Encoder().encode
 
 
@@ -237,9 +238,10 @@ class Resource:
         return await endpoint.handle(call)
 
     async def _body(self, call: Call, method: str, receive: Receive) -> Any:
-        content_type = call.header(b"content-type")
-        if content_type is None or media_type(content_type) != "application/json":
-            raise HttpError(415, "The body must be application/json.")
+        if not is_json(call.header(b"content-type")):
+            raise HttpError(415, "The body must be application/json, in UTF-8.")
+        if (call.header(b"content-encoding") or "identity").strip().lower() != "identity":
+            raise HttpError(415, "The body must not be compressed.", [NOT_ENCODED])
         length = call.header(b"content-length")
         body = await self._guard.patience.wait(read_body(length, receive))
         try:
@@ -324,5 +326,8 @@ def convert(parameters: Mapping[str, str], into: type) -> Any:
         raise invalid(error) from error
 
 
-def media_type(content_type: str) -> str:
-    return content_type.partition(";")[0].strip().lower()
+def is_json(content_type: str | None) -> bool:
+    """Whether a body is said to be JSON, in UTF-8 where it says in what."""
+    media, *parameters = (part.strip().lower() for part in (content_type or "").split(";"))
+    charsets = {part[8:].strip('"') for part in parameters if part.startswith("charset=")}
+    return media == "application/json" and charsets <= {"utf-8", "utf8"}

@@ -82,8 +82,8 @@ FAULTS = {
     413: Fault("TooLarge", "The body is over 64 KiB.", "The body is over 64 KiB."),
     415: Fault(
         "UnsupportedMediaType",
-        "The body is not `application/json`.",
-        "The body must be application/json.",
+        "The body is not `application/json` in UTF-8, or is compressed.",
+        "The body must be application/json, in UTF-8.",
     ),
     429: Fault(
         "TooManyRequests",
@@ -228,9 +228,9 @@ def success(endpoint: Endpoint, status: int, schemas: Mapping[Any, Json]) -> Jso
 
 def faults(endpoint: Endpoint) -> list[int]:
     """The problems it answers with: its own, and those that come with what it is."""
-    found = {400, *endpoint.errors}
+    found = {400, 413, *endpoint.errors}
     if endpoint.body is not None:
-        found |= {408, 413, 415}
+        found |= {408, 415}
     if endpoint.token:
         found.add(401)
     if endpoint.limited:
