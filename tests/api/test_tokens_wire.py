@@ -288,6 +288,32 @@ def test_a_url_that_is_away_is_503_and_then_back(tmp_path):
         assert_problem(answer, 503)
         assert int(answer.headers["retry-after"]) > 0
         assert client.get("/movies/top10").status_code == 200
+        eventually(
+            lambda: client.get("/health/ready").json()["dependencies"],
+            lambda found: found["issuer"]["state"] == found["keys"]["state"] == "away",
+        )
+
+
+def test_an_issuer_that_is_away_is_told_and_its_keys_hold(tmp_path):
+    file = tmp_path / "jwks.json"
+    file.write_text(jwks(RSA))
+    with (
+        serve(tmp_path, jwks=file, issuer=ISSUER, audience=AUDIENCE) as server,
+        server.client() as client,
+    ):
+
+        def ready():
+            return client.get("/health/ready").json()
+
+        eventually(ready, lambda ready: ready["status"] == "ok")
+        file.rename(tmp_path / "gone")
+        away = eventually(ready, lambda ready: ready["status"] == "degraded")
+        assert away["dependencies"]["issuer"]["state"] == "away"
+        assert away["dependencies"]["keys"]["state"] == "up"
+        headers = {"Authorization": f"Bearer {RSA.sign()}"}
+        assert client.get(MINE, headers=headers).status_code == 200
+        (tmp_path / "gone").rename(file)
+        eventually(ready, lambda ready: ready["status"] == "ok")
 
 
 def test_the_embedded_default_makes_its_own_pair(tmp_path):

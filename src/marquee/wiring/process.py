@@ -55,7 +55,7 @@ USES = {
 """The stores that each role uses."""
 
 NEEDS = {
-    "ratings": ("ratings",),
+    "ratings": ("ratings", "keys"),
     "movies": ("movies",),
     "top-rated": ("ten",),
     "best-pictures": ("nominations",),
@@ -127,11 +127,28 @@ class Marquee:
 
     # ---- the part of each role
 
+    def _take_tokens(self) -> None:
+        """Of an issuer elsewhere: without its keys nobody is known; those once had go on."""
+        keys = self._keys
+
+        async def have_keys() -> None:
+            if not keys.keys:
+                raise StoreAway("They were not read yet.")
+
+        async def hear_issuer() -> None:
+            if keys.problem is not None:
+                raise StoreAway("Its keys can't be read at present.")
+
+        if self.settings["jwks"]:
+            self._probes |= {"issuer": hear_issuer, "keys": have_keys}
+
     def _ratings(self) -> None:
+        self._take_tokens()
         ratings = Ratings(self.stores.ratings, self.stores.catalogue, self.stores.notices)
         self._calls += ratings_calls.endpoints(ratings, self._metrics.ratings.inc)
 
     def _movies(self) -> None:
+        self._take_tokens()
         movies = Movies(self.stores.catalogue, self.stores.notices)
         self._calls += movies_calls.endpoints(movies, self._follow_the_ten())
 
