@@ -106,7 +106,7 @@ class Stage:
         return answer.json()["result"]
 
 
-def eventually(look: Callable[[], T], true: Callable[[T], bool], within: float = 20) -> T:
+def eventually(look: Callable[[], T], true: Callable[[T], bool], within: float = 60) -> T:
     """What is seen as soon as it is so; fails where that takes longer."""
     end = time.monotonic() + within
     while not true(seen := look()):
