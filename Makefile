@@ -15,7 +15,7 @@ serve: $(if $(MARQUEE_RATINGS_URL),distributed,runtime) ## serve Marquee on http
 	.venv/bin/marquee serve $(ARGS)
 
 test: lint ## check and test everything
-	$(python) -m pytest --cov -n 2 --dist loadfile $(ARGS)
+	$(python) -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 fuzz: dev ## send a hundred thousand generated requests
 	MARQUEE_FUZZ_EXAMPLES=100000 $(python) -m pytest -k fuzz -o timeout=0 $(ARGS)

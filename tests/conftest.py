@@ -19,11 +19,20 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("marquee", deadline=None)
 settings.load_profile("marquee")
 
+LONGEST = ("chaos", "e2e", "deploy", "fuzz", "simulator")
+"""The folders whose files take minutes."""
+
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
 
 def pytest_report_header() -> str:
     return f"test data: {data.data_dir()}" if data.is_real() else data.LOUDLY
+
+
+@pytest.hookimpl(trylast=True)  # behind the shuffle
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins first, so that several processes end together."""
+    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
