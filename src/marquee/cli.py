@@ -201,7 +201,7 @@ def import_files(
 
     SOURCE: academy-awards, movies, movielens, imdb, letterboxd, trakt, tmdb, ratings, or auto.
     """
-    from . import importers
+    from . import importers, wiring
 
     if source not in importers.SOURCES:
         close = config.nearest(source, list(importers.SOURCES))
@@ -211,21 +211,23 @@ def import_files(
     if report and found.reads(report):
         raise Invalid(f"The report {report} is one of the files to import: name another.")
 
-    async def main(stores: "Stores") -> "importers.Report":
+    act = importers.rehearse if dry_run else importers.load
+
+    async def take(ratings: Any, catalogue: Any) -> "importers.Report":
         with progress_bar() as progress, lines_to(report) as detail:
-            done = await importers.load(
-                found,
-                stores.ratings,
-                stores.catalogue,
-                dry_run=dry_run,
-                progress=progress,
-                detail=detail,
-            )
+            return await act(found, ratings, catalogue, progress=progress, detail=detail)
+
+    async def main(stores: "Stores") -> "importers.Report":
+        done = await take(stores.ratings, stores.catalogue)
         if not dry_run:
             await stores.catch_up()
         return done
 
-    for line in run(on_stores(settled, main, "ratings", "movies", make=not dry_run)).lines():
+    if dry_run and not wiring.is_made(settled):
+        done = run(take(importers.NoRatings(), importers.NoMovies()))
+    else:
+        done = run(on_stores(settled, main, "ratings", "movies", make=not dry_run))
+    for line in done.lines():
         print(line)
     if dry_run:
         print("dry run: nothing was changed")

@@ -240,12 +240,40 @@ def test_a_dry_run_foresees_what_was_removed_and_erased(server, tmp_path):
     assert numbers(foreseen) == {"ratings": "1 added, 0 replaced"}
 
 
+def test_a_dry_run_where_nothing_is_yet_makes_nothing(ratings, tmp_path):
+    movies = tmp_path / "movies.csv"
+    movies.write_text("id,title\nm1,One\nm2,Two\nm1,One\n")
+    for data in (tmp_path / "none", tmp_path / "empty"):
+        shown = ok("import", "auto", movies, "--dry-run", data=data)
+        assert numbers(shown) == {"movies": "2 added, 0 replaced"}
+        shown = ok("import", "auto", ratings, "--dry-run", data=data)
+        assert "3 left out: no such movie in the catalogue" in shown
+        (tmp_path / "empty").mkdir(exist_ok=True)
+    assert list((tmp_path / "empty").iterdir()) == []
+    assert not (tmp_path / "none").exists()
+
+
 def test_what_was_left_out_is_told_line_by_line(server, tmp_path):
     file, report = tmp_path / "some.csv", tmp_path / "report.txt"
     file.write_text(RATINGS + "tt0068646,alice,11,2020-01-01T00:00:00Z\n")
     shown = ok("import", "auto", file, "--report", report, data=server.data)
     assert "1 left out" in shown
     assert re.search(r"^some.csv:5: ", report.read_text(), re.MULTILINE)
+
+
+def test_rows_without_anything_for_us_are_in_the_report_too(server, tmp_path):
+    file, report = tmp_path / "awards.csv", tmp_path / "report.txt"
+    file.write_text(
+        "Year,Category,Nominee,Additional Info,Won?\n"
+        "1997 (70th),Directing,Titanic,James Cameron,YES\n"
+        "1997 (70th),Best Picture,Titanic,James Cameron,YES\n"
+        "1997 (70th),Writing,Good Will Hunting,Matt Damon,YES\n"
+    )
+    shown = ok("import", "auto", file, "--dry-run", "--report", report, data=server.data)
+    assert "2 left out: no Best Picture nomination" in shown
+    assert report.read_text() == (
+        "awards.csv:2: no Best Picture nomination\nawards.csv:4: no Best Picture nomination\n"
+    )
 
 
 def test_a_report_never_takes_the_place_of_what_is_imported(server, tmp_path):

@@ -23,10 +23,28 @@ from . import academy, imdb, letterboxd, marquee, movielens, movies, tmdb, trakt
 from .files import Sheet, find_files
 from .loading import Detail, Loader, Progress, Report
 from .reading import Reading
-from .rehearsal import RehearsedCatalogue, RehearsedRatings
+from .rehearsal import (
+    NoMovies,
+    NoRatings,
+    RehearsedCatalogue,
+    RehearsedRatings,
+    StoredMovies,
+    StoredRatings,
+)
 from .rows import Asked
 
-__all__ = ["AUTO", "SOURCES", "Found", "Report", "find", "load", "run"]
+__all__ = [
+    "AUTO",
+    "SOURCES",
+    "Found",
+    "NoMovies",
+    "NoRatings",
+    "Report",
+    "find",
+    "load",
+    "rehearse",
+    "run",
+]
 
 AUTO = "auto"
 
@@ -70,9 +88,10 @@ async def run(
     progress: Progress | None = None,
     detail: Detail | None = None,
 ) -> Report:
-    """Import files: ``find`` and ``load`` in one."""
+    """Import files: ``find`` and ``load``, or ``rehearse``, in one."""
     found = find(source, paths, user_id)
-    return await load(found, ratings, catalogue, dry_run=dry_run, progress=progress, detail=detail)
+    act = rehearse if dry_run else load
+    return await act(found, ratings, catalogue, progress=progress, detail=detail)
 
 
 def find(source: str, paths: Sequence[Path], user_id: str | None = None) -> Found:
@@ -97,19 +116,30 @@ async def load(
     ratings: RatingStore,
     catalogue: Catalogue,
     *,
-    dry_run: bool = False,
     progress: Progress | None = None,
     detail: Detail | None = None,
 ) -> Report:
-    """Import what was found. ``dry_run`` counts the same and changes nothing."""
-    asked = Asked(found.user_id or "", time.time_ns() // 1000)
-    if dry_run:
-        loader = Loader(RehearsedRatings(ratings), RehearsedCatalogue(catalogue), progress, detail)
-    else:
-        loader = Loader(ratings, catalogue, progress, detail)
+    """Import what was found."""
+    return await _load(found, Loader(ratings, catalogue, progress, detail))
+
+
+async def rehearse(
+    found: Found,
+    ratings: StoredRatings,
+    catalogue: StoredMovies,
+    *,
+    progress: Progress | None = None,
+    detail: Detail | None = None,
+) -> Report:
+    """Count the same as ``load``, and change nothing."""
+    rehearsed = RehearsedRatings(ratings), RehearsedCatalogue(catalogue)
+    return await _load(found, Loader(*rehearsed, progress, detail))
+
+
+async def _load(found: Found, loader: Loader) -> Report:
     for sheet, why in found.unread:
         loader.leave_unread(sheet.name, why)
-    await loader.load(found.readings, asked)
+    await loader.load(found.readings, Asked(found.user_id or "", time.time_ns() // 1000))
     return loader.report
 
 

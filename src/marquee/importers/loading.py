@@ -25,8 +25,8 @@ Progress = Callable[[int, int, int], None]
 """Called with the bytes read, the bytes to be read, and the rows read."""
 
 Detail = Callable[[str, int, str], None]
-"""Called with file, line and reason for each row that was left out though it held something; with
-line 0 for a whole file."""
+"""Called with file, line and reason for each row that was left out, at once; with line 0 for a
+whole file."""
 
 Nominations = dict[tuple[int, str], Nomination]
 """Those of one file, by ceremony and title. They are few, and committed at once: a reader sees the
@@ -223,8 +223,9 @@ class Loader:
 
     def _leave_out(self, name: str, row: RowError | Skipped) -> None:
         self.report.left_out[row.why] += 1
-        if self._detail and isinstance(row, RowError):
-            self._detail(name, row.line, f"{row.why}: {row.what}" if row.what else row.why)
+        if self._detail:
+            what = row.what if isinstance(row, RowError) else ""
+            self._detail(name, row.line, f"{row.why}: {what}" if what else row.why)
 
 
 def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -1,14 +1,16 @@
 """A dry run: the same run, on stores that only pretend to write.
 
-They answer from the real ones and from what they would have written, and count alike.
+They answer from the real ones, or from none that are there yet, and from what they would have
+written, and count alike.
 """
 
 from collections import defaultdict
 from collections.abc import Sequence
 from itertools import groupby
+from typing import Protocol
 
 from ..model import NEVER, REMOVED, Applied, Movie, Nomination, Rating, Standing, Totals
-from ..ports import Catalogue, Clue, Merged, RatingStore
+from ..ports import Clue, Merged
 from ..titles import key
 from .matching import clues_of
 
@@ -16,8 +18,48 @@ MOST_PAIRS = 200_000
 """So many ratings are kept at least. What a file says again after more than that counts as new."""
 
 
+class StoredRatings(Protocol):
+    """What a dry run asks of a ``RatingStore``."""
+
+    async def stored(
+        self, user_id: str, movie_ids: Sequence[str], /
+    ) -> tuple[int, dict[str, Applied]]: ...
+
+
+class StoredMovies(Protocol):
+    """What a dry run asks of a ``Catalogue``."""
+
+    async def has(self, movie_id: str, /) -> bool: ...
+    async def get(self, movie_id: str, /) -> Standing | None: ...
+    async def match(self, clues: Sequence[Clue], /) -> list[tuple[str, ...]]: ...
+    async def nominations(self) -> list[Nomination]: ...
+
+
+class NoRatings:
+    """In the place of a rating store that was never made."""
+
+    async def stored(self, _: str, __: Sequence[str]) -> tuple[int, dict[str, Applied]]:
+        return 0, {}
+
+
+class NoMovies:
+    """In the place of a catalogue that was never made."""
+
+    async def has(self, _: str) -> bool:
+        return False
+
+    async def get(self, _: str) -> Standing | None:
+        return None
+
+    async def match(self, clues: Sequence[Clue]) -> list[tuple[str, ...]]:
+        return [() for _ in clues]
+
+    async def nominations(self) -> list[Nomination]:
+        return []
+
+
 class RehearsedRatings:
-    def __init__(self, store: RatingStore) -> None:
+    def __init__(self, store: StoredRatings) -> None:
         self._store = store
         self._written: dict[tuple[str, str], Applied] = {}
         self._written_before: dict[tuple[str, str], Applied] = {}
@@ -46,7 +88,7 @@ class RehearsedRatings:
 
 
 class RehearsedCatalogue:
-    def __init__(self, catalogue: Catalogue) -> None:
+    def __init__(self, catalogue: StoredMovies) -> None:
         self._catalogue = catalogue
         self._movies: dict[str, Movie] = {}
         self._answers: dict[Clue, set[str]] = defaultdict(set)

@@ -29,6 +29,7 @@ __all__ = [
     "back_up",
     "contract",
     "diagnose",
+    "is_made",
     "migrate",
     "move_slots",
     "on_servers",
@@ -93,6 +94,11 @@ async def open_stores(
             return
         async with distributed.answering(stores):
             yield stores
+
+
+def is_made(settings: Settings) -> bool:
+    """Whether there is a store already; of those on servers it turns out when they are opened."""
+    return on_servers(settings) or embedded.database_file(settings).exists()
 
 
 def migrate(settings: Settings, slots: int | None = None, shards: int | None = None) -> list[str]:
