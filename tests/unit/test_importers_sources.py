@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from marquee import importers
 from marquee.importers import (
     academy,
     imdb,
@@ -341,6 +342,62 @@ def test_tmdb_reads_your_rating_and_no_series(tmp_path):
         rating(2, HEAT._replace(tmdb_id=949), 17, "2022-09-20"),
         Skipped(3, "not a movie"),
         Skipped(4, "not rated"),
+    ]
+
+
+def test_a_folder_of_tmdb_has_movies_rated_series_and_what_is_no_rating(tmp_path):
+    rated = (
+        "TMDb ID,IMDb ID,Type,Name,Release Date,Season Number,Episode Number,Rating,Your Rating,"
+        "Date Rated\n"
+    )
+    files = {
+        "movies.csv": rated + "949,tt0113277,movie,Heat,1995-12-15,,,7.9,8.5,2022-09-20\n",
+        "tv.csv": rated + "92749,,tv,Moon Knight,2022-03-30,,,7.6,6,2022-09-20\n",
+        "watchlist.csv": (
+            "TMDb ID,IMDb ID,Type,Name,Release Date,Season Number,Episode Number,Rating\n"
+            "680,,movie,Pulp Fiction,1994-10-14,,,8.9\n"
+        ),
+        "about.csv": "a,b\n1,2\n",
+        "all_movies.csv": "id,title,release_date,revenue\n680,Pulp Fiction,1994-10-14,5000\n",
+    }
+    for name, text in files.items():
+        (tmp_path / name).write_text(text)
+    found = importers.find("tmdb", [tmp_path], "ann")
+    parts = {
+        sheet.name: list(rows) for reading in found.readings for sheet, rows in reading.parts(ASKED)
+    }
+    pulp = Movie("tmdb-680", "Pulp Fiction", 1994, (), 5000, None, 680)
+    assert parts == {
+        "all_movies.csv": [MovieRow(2, pulp)],
+        "movies.csv": [rating(2, HEAT._replace(tmdb_id=949), 17, "2022-09-20")],
+        "tv.csv": [Skipped(2, "not a movie")],
+    }
+    assert {sheet.name: why for sheet, why in found.unread} == {
+        "watchlist.csv": "other files of tmdb beside it say more",
+        "about.csv": "it is not a file of tmdb: it has the columns a, b",
+    }
+
+
+def test_tmdb_as_its_api_answers(tmp_path):
+    movie = {"id": 949, "title": "Heat", "release_date": "1995-12-15", "vote_average": 7.9}
+    dated = {"account_rating": {"value": 9, "created_at": "2022-09-20T01:02:03.000Z"}}
+    series = {"id": 92749, "name": "Moon Knight", "first_air_date": "2022-03-30", "rating": 6}
+    found = read(
+        tmdb,
+        tmp_path,
+        rated_movies_json=json.dumps(
+            {"page": 1, "results": [movie | {"rating": 8.5}, movie | {"rating": 9} | dated]}
+        ),
+        rated_tv_json=json.dumps({"page": 1, "results": [series, series], "total_pages": 1}),
+        table_csv="id,title,release_date,rating\n949,Heat,1995-12-15,8.5\n",
+    )
+    heat = Clue(None, 949, "Heat", 1995)
+    assert found == [
+        RatingRow(1, "ann", heat, 17, MODIFIED * 1_000_000),
+        rating(2, heat, 18, "2022-09-20T01:02:03"),
+        Skipped(1, "not a movie"),
+        Skipped(2, "not a movie"),
+        RatingRow(2, "ann", heat, 17, MODIFIED * 1_000_000),
     ]
 
 

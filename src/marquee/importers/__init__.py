@@ -155,7 +155,11 @@ def _readings(source: str, path: Path, sheets: list[Sheet]) -> list[Reading]:
     for name, reading_of in _READINGS.items():
         if source == AUTO and name == movies.SOURCE:
             sheets = [sheet for sheet in sheets if not movies.may_be_else(sheet)]
-        if source in {AUTO, name} and (reading := reading_of(sheets)):
+        elif source == tmdb.SOURCE and name == movies.SOURCE:  # TMDB has ratings, and it has movies
+            sheets = [sheet for sheet in sheets if movies.is_of_tmdb(sheet)]
+        elif source not in {AUTO, name}:
+            continue
+        if reading := reading_of(sheets):
             found.append(reading)
             sheets = [sheet for sheet in sheets if sheet not in reading.sheets]
     if not found:

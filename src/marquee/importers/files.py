@@ -309,7 +309,8 @@ class Sheet:
 
     def _objects(self) -> Iterator[tuple[int, Record] | RowError]:
         with open_text(self.file) as text:
-            for number, value in enumerate(_json_values(text), 1):
+            values = (one for value in _json_values(text) for one in _results(value))
+            for number, value in enumerate(values, 1):
                 if isinstance(value, dict):
                     yield number, _flat(value)
                 else:
@@ -383,6 +384,12 @@ def _json_values(text: TextIO) -> Iterator[Any]:
             broken = True
         elif ended:
             return
+
+
+def _results(value: Any) -> list[Any]:
+    """The values in a page of them, as APIs answer; else the value itself."""
+    inside = value.get("results") if isinstance(value, dict) else None
+    return inside if isinstance(inside, list) else [value]
 
 
 def _flat(value: dict[str, Any], prefix: str = "", depth: int = 3) -> dict[str, Any]:

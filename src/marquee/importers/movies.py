@@ -67,9 +67,13 @@ def _form(sheet: Sheet) -> Callable[[Record], MovieRow] | None:
         return _fivethirtyeight
     if sheet.has("title", "worldwidegross", "usgross"):
         return _vega
-    if sheet.has("id", "title", "revenue"):
+    if is_of_tmdb(sheet):
         return _tmdb
     return _own if sheet.has("title") else None
+
+
+def is_of_tmdb(sheet: Sheet) -> bool:
+    return sheet.has("id", "title", "revenue")
 
 
 def may_be_else(sheet: Sheet) -> bool:
