@@ -1,10 +1,14 @@
 """Side room: the catalogue. Who writes a movie tells the others."""
 
 import secrets
-from collections.abc import AsyncIterator
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import replace
 
-from .errors import Invalid, NotFound
-from .model import NO_MOVIE_ID, Movie, Standing, has_control, is_movie_id
+from . import titles
+from .errors import Invalid, NotFound, StoreAway
+from .model import NO_MOVIE_ID, Movie, Nomination, Standing, has_control, is_movie_id
 from .ports import Catalogue, Notices
 
 
@@ -34,12 +38,14 @@ class Movies:
         """Raises ``Conflict`` where the id is taken, ``Invalid`` where the movie breaks a rule."""
         check(movie)
         await self._catalogue.add(movie)
+        await self._nominate(movie)
         self._notices.tell("catalogue", movie.id)
 
     async def put(self, movie: Movie) -> bool:
         """Add or replace; whether it was added. Raises ``Invalid``."""
         check(movie)
         added = await self._catalogue.put(movie)
+        await self._nominate(movie)
         self._notices.tell("catalogue", movie.id)
         return added
 
@@ -49,6 +55,29 @@ class Movies:
         self._notices.tell("catalogue", movie_id)
         if not there:
             raise NotFound(f"There is no movie {movie_id}.")
+
+    async def _nominate(self, movie: Movie) -> None:
+        """Its nominations may have come before it."""
+        with suppress(StoreAway):  # they are kept elsewhere: the movie itself is written
+            if found := list(nominated(await self._catalogue.nominations(), [movie])):
+                await self._catalogue.merge_nominations(found)
+
+
+def nominated(nominations: Iterable[Nomination], movies: Iterable[Movie]) -> Iterator[Nomination]:
+    """Of the nominations without a movie those that have one among these, with it: by title and
+    year, or where that is nobody's by a year that is one off. Of several movies it is none."""
+    named = defaultdict[str, list[Movie]](list)
+    for movie in movies:
+        for key in set(map(titles.key, titles.forms(movie.title))):
+            named[key].append(movie)
+    for nomination in nominations:
+        if nomination.movie_id is None:
+            keys = map(titles.key, titles.forms(nomination.title))
+            off = {m.id: abs((m.year or 0) - nomination.year) for key in keys for m in named[key]}
+            nearest = min(off.values(), default=2)
+            ids = [movie_id for movie_id, years in off.items() if years == nearest]
+            if nearest <= 1 and len(ids) == 1:
+                yield replace(nomination, movie_id=ids[0])
 
 
 def is_place(after: str) -> bool:

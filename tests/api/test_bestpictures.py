@@ -220,6 +220,26 @@ class TestOfAMovie:
         assert found["bestPicture"] == "nominated"
 
 
+@pytest.mark.parametrize("method", ["POST", "PUT"])
+def test_a_movie_that_comes_after_its_nomination(tmp_path, method):
+    (tmp_path / "awards.csv").write_text(AWARDS)
+    with serve(tmp_path) as server, Stage(server) as stage:
+        done = marquee("import", "academy-awards", tmp_path / "awards.csv", data=server.data)
+        assert done.returncode == 0, done.stderr
+        for id, year, best in [("a", 1962, "nominated"), ("b", 1936, "won"), ("c", 1950, None)]:
+            body = {"title": "Mutiny on the Bounty", "year": year}
+            if method == "PUT":
+                answer = stage.editor.put(f"/movies/{id}", json=body)
+            else:
+                answer = stage.editor.post("/movies", json=body | {"id": id})
+            assert answer.status_code == 201
+            assert answer.json()["bestPicture"] == best
+        eventually(
+            lambda: listed(stage, title="Mutiny on the Bounty")["result"],
+            lambda result: [each["movieId"] for each in result] == ["a", "b"],
+        )
+
+
 def test_every_ceremony_has_one_winner(tmp_path):
     """On the Academy's own data, or on the made-up file that has its quirks."""
     with serve(tmp_path) as server, Stage(server) as stage:

@@ -275,6 +275,29 @@ async def test_a_file_that_nobody_reads_is_told(five, tmp_path):
     assert details[1][2] == "not read: it is empty"
 
 
+async def test_a_movie_that_comes_later_is_found_by_its_nominations(stores, tmp_path):
+    awards = file(
+        tmp_path,
+        "Year,Category,Nominee,Additional Info,Won?\n"
+        "1972 (45th),Best Picture,Cabaret,Cy Feuer,NO\n"
+        "1995 (68th),Best Picture,The Postman (Il Postino),Mario Cecchi Gori,NO\n"
+        "1996 (69th),Best Picture,Emma,Somebody,YES\n",
+        "academy_awards.csv",
+    )
+    assert (await stores.run(awards)).without_movie == 3
+    movies = file(
+        tmp_path,
+        "id,title,year\nm-1,Il Postino,1994\nm-2,Emma,1996\nm-3,Emma,1997\nm-4,Emma,1932\n",
+        "movies.csv",
+    )
+    report = await stores.run(movies)
+    assert report.found_movie == 2
+    found = {one.title: one.movie_id for one in await stores.catalogue.nominations()}
+    assert found == {"Cabaret": None, "The Postman (Il Postino)": "m-1", "Emma": "m-2"}
+    assert (await stores.run(movies)).found_movie == 0
+    assert (await stores.run(awards)).replaced == 0
+
+
 async def test_nominations_find_their_movies_and_two_sources_do_not_double_them(five, tmp_path):
     old = file(
         tmp_path,

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import Protocol
 
 from ..model import Movie, Nomination, Rating
+from ..movies import nominated
 from ..ports import Clue, Merged
 from ..titles import key
 from .matching import CatalogueSink, Matcher, clues_of
@@ -44,7 +45,8 @@ class Report:
     """What became of each row: read = ratings + movies + nominations + left out.
 
     ``files``: each file that was read, and as what; ``unread``: those that were not, and why.
-    ``without_movie``: nominations of which the catalogue does not have the movie (yet).
+    ``without_movie``: nominations of which the catalogue does not have the movie (yet);
+    ``found_movie``: earlier ones whose movie came.
     """
 
     files: list[tuple[str, str]] = field(default_factory=list)
@@ -54,6 +56,7 @@ class Report:
     movies: Merged = NOTHING
     nominations: Merged = NOTHING
     without_movie: int = 0
+    found_movie: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
     @property
@@ -81,6 +84,8 @@ class Report:
                 )
         if self.without_movie:
             lines.append(f"{self.without_movie:,} nominations have no movie in the catalogue yet")
+        if self.found_movie:
+            lines.append(f"{self.found_movie:,} nominations of before have found their movie")
         lines += (f"{count:,} left out: {why}" for why, count in self.left_out.most_common())
         return lines
 
@@ -183,6 +188,9 @@ class Loader:
                 matcher.remember(row.movie.id, movie.id)
         merged = await self._catalogue.merge(list(whole.values()))
         self.report.movies = self.report.movies.plus(merged)
+        if found := list(nominated(await self._catalogue.nominations(), whole.values())):
+            await self._catalogue.merge_nominations(found)
+            self.report.found_movie += len(found)
 
     async def _known(self, rows: list[MovieRow], matcher: Matcher) -> list[tuple[str, ...]]:
         """Which movies of the catalogue these are."""

@@ -125,19 +125,26 @@ class RehearsedCatalogue:
                 self._answers[clue].add(movie.id)
         return Merged(added, replaced, len(movies) - added - replaced)
 
+    async def nominations(self) -> list[Nomination]:
+        return list((await self._all_nominations()).values())
+
     async def merge_nominations(self, nominations: Sequence[Nomination]) -> Merged:
-        if self._nominations is None:
-            real = await self._catalogue.nominations()
-            self._nominations = {(n.ceremony, key(n.title)): n for n in real}
+        known = await self._all_nominations()
         added = replaced = 0
         for nomination in nominations:
             place = nomination.ceremony, key(nomination.title)
-            before = self._nominations.get(place)
+            before = known.get(place)
             after = before.completed_by(nomination) if before else nomination
             added += before is None
             replaced += before is not None and after != before
-            self._nominations[place] = after
+            known[place] = after
         return Merged(added, replaced, len(nominations) - added - replaced)
+
+    async def _all_nominations(self) -> dict[tuple[int, str], Nomination]:
+        if self._nominations is None:
+            real = await self._catalogue.nominations()
+            self._nominations = {(n.ceremony, key(n.title)): n for n in real}
+        return self._nominations
 
 
 def _folded(clue: Clue) -> Clue:
