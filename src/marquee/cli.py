@@ -265,7 +265,7 @@ def export(
     what: Annotated[Kind, typer.Argument(help="What to export.")],
     user: Annotated[str | None, typer.Option(help="Only this user's ratings.")] = None,
     form: Annotated[
-        Format, typer.Option("--format", help="CSV, or JSON with one object a line.")
+        Format, typer.Option("--format", help="CSV, or a JSON list with one object a line.")
     ] = Format.csv,
     data: Data = None,
 ) -> None:
@@ -279,8 +279,12 @@ def export(
     found = settings(data=data)
 
     async def main(stores: "Stores") -> None:
-        pages = exports.ratings(stores.ratings, user) if what is Kind.ratings else None
-        async for text in exports.lines(pages or exports.movies(stores.catalogue), form):
+        if what is Kind.ratings:
+            columns, pages = exports.RATING, exports.ratings(stores.ratings, user)
+        else:
+            columns, pages = exports.MOVIE, exports.movies(stores.catalogue)
+        write = exports.as_csv if form is Format.csv else exports.as_json
+        async for text in write(columns, pages):
             sys.stdout.write(text)
 
     run(on_stores(found, main, "ratings" if what is Kind.ratings else "movies"))

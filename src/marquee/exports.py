@@ -9,22 +9,26 @@ from typing import Any
 
 from .ports import Catalogue, RatingStore
 
-Rows = list[dict[str, Any]]
+Rows = list[tuple[Any, ...]]
+"""Their cells, in the order of their columns."""
+
+RATING: tuple[str, ...] = ("userId", "movieId", "rate", "ratedAt")
+MOVIE: tuple[str, ...] = ("id", "title", "year", "genres", "boxOffice", "imdbId", "tmdbId")
 
 
 async def ratings(store: RatingStore, user_id: str | None) -> AsyncIterator[Rows]:
     """``rate`` in points, ``ratedAt`` to the microsecond: it is the rating's version."""
     async for page in store.scan(user_id):
         yield [
-            {
-                "userId": rating.user_id,
-                "movieId": rating.movie_id,
-                "rate": rating.value / 2,
-                "ratedAt": datetime.fromtimestamp(rating.version // 1_000_000, UTC)
+            (
+                rating.user_id,
+                rating.movie_id,
+                rating.value / 2,
+                datetime.fromtimestamp(rating.version // 1_000_000, UTC)
                 .replace(microsecond=rating.version % 1_000_000)
                 .isoformat()
                 .replace("+00:00", "Z"),
-            }
+            )
             for rating in page
         ]
 
@@ -32,38 +36,46 @@ async def ratings(store: RatingStore, user_id: str | None) -> AsyncIterator[Rows
 async def movies(catalogue: Catalogue) -> AsyncIterator[Rows]:
     async for page in catalogue.scan():
         yield [
-            {
-                "id": movie.id,
-                "title": movie.title,
-                "year": movie.year,
-                "genres": movie.genres,
-                "boxOffice": movie.box_office,
-                "imdbId": movie.imdb_id,
-                "tmdbId": movie.tmdb_id,
-            }
+            (
+                movie.id,
+                movie.title,
+                movie.year,
+                movie.genres,
+                movie.box_office,
+                movie.imdb_id,
+                movie.tmdb_id,
+            )
             for movie, *_ in page
         ]
 
 
-async def lines(pages: AsyncIterator[Rows], form: str) -> AsyncIterator[str]:
-    """CSV with a header, or JSON with one object a line."""
-    header = False
+async def as_csv(columns: Sequence[str], pages: AsyncIterator[Rows]) -> AsyncIterator[str]:
+    """With a header, also where there is nothing."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(columns)
     async for rows in pages:
-        if form == "json":
-            yield "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-            continue
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        if not header:
-            writer.writerow(rows[0])
-            header = True
         writer.writerows(map(cells, rows))
         yield text.getvalue()
+        text.seek(0)
+        text.truncate()
+    yield text.getvalue()
 
 
-def cells(row: dict[str, Any]) -> Sequence[Any]:
+async def as_json(columns: Sequence[str], pages: AsyncIterator[Rows]) -> AsyncIterator[str]:
+    """A list, with one object a line."""
+    yield "["
+    between = ""
+    async for rows in pages:
+        objects = (dict(zip(columns, row, strict=True)) for row in rows)
+        yield between + ",\n".join(json.dumps(one, ensure_ascii=False) for one in objects)
+        between = ",\n"
+    yield "]\n"
+
+
+def cells(row: Sequence[Any]) -> Sequence[Any]:
     # Genres hold any character, so they stand as JSON in their cell.
     return [
         json.dumps(value, ensure_ascii=False) if isinstance(value, tuple) else value
-        for value in row.values()
+        for value in row
     ]

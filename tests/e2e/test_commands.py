@@ -373,6 +373,24 @@ def test_an_export_of_one_user(server, ratings):
     ]
 
 
+def test_an_export_of_nothing_is_a_header_or_an_empty_list(server, tmp_path):
+    ok("migrate", data=tmp_path)
+    for what, header in {
+        "ratings": "userId,movieId,rate,ratedAt\n",
+        "movies": "id,title,year,genres,boxOffice,imdbId,tmdbId\n",
+    }.items():
+        assert ok("export", what, data=tmp_path) == header
+        assert json.loads(ok("export", what, "--format", "json", data=tmp_path)) == []
+    assert ok("export", "ratings", "--user", "nobody", data=server.data).count("\n") == 1
+
+
+def test_an_export_as_json_is_a_list(server, ratings):
+    ok("import", "auto", ratings, data=server.data)
+    shown = ok("export", "ratings", "--user", "alice", "--format", "json", data=server.data)
+    assert [rating["movieId"] for rating in json.loads(shown)] == ["tt0068646", "tt0071562"]
+    assert shown.count("\n") == 2
+
+
 def test_an_export_into_a_closed_pipe_says_nothing(server):
     done = subprocess.run(
         ["sh", "-c", f"{COMMAND} export ratings | head -1"],

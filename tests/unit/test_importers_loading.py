@@ -355,14 +355,14 @@ async def test_our_own_export_comes_back_to_the_letter(five, tmp_path):
     await five.ratings.write('ann, "x"', "odd", 1)
     await five.ratings.write("bob", HEAT.id, 20)
     ratings, movies, _ = before = await five.all()
-    for form in ("csv", "json"):
+    for form, write in (("csv", exports.as_csv), ("json", exports.as_json)):
         folder = tmp_path / form
         folder.mkdir()
-        for name, pages in (
-            ("movies", exports.movies(five.catalogue)),
-            ("ratings", exports.ratings(five.ratings, None)),
+        for name, columns, pages in (
+            ("movies", exports.MOVIE, exports.movies(five.catalogue)),
+            ("ratings", exports.RATING, exports.ratings(five.ratings, None)),
         ):
-            text = "".join([part async for part in exports.lines(pages, form)])
+            text = "".join([part async for part in write(columns, pages)])
             file(folder, text, f"{name}.{form}")
         report = await five.run(folder)
         assert report.movies == Merged(unchanged=len(movies))
