@@ -68,6 +68,7 @@ class Ledger:
     """
 
     def __init__(self, users: Sequence[str] = USERS, movies: Sequence[str] = MOVIES) -> None:
+        self.users = tuple(users)
         self.movies = tuple(movies)
         self._may: dict[str, dict[str, list[float | None]]] = {
             user: {movie: [None] for movie in movies} for user in users
@@ -176,7 +177,7 @@ class Load:
         self.refusals: list[str] = []
         self._threads = [
             threading.Thread(target=self._act, args=(user, Random(f"{seed} {user}")))
-            for user in USERS
+            for user in ledger.users
         ]
 
     def start(self) -> None:
@@ -216,7 +217,7 @@ class Load:
         headers: dict[str, str],
         dice: Random,
     ) -> None:
-        for operation in operations(dice):
+        for operation in operations(dice, self._ledger.movies):
             if self._stopped.is_set():
                 return
             method, path, body = operation.request()
@@ -239,7 +240,7 @@ def load(server: Server, ledger: Ledger, seed: object) -> Iterator[Load]:
     under = Load(server, ledger, seed)
     under.start()
     try:
-        under.await_answers(len(USERS))
+        under.await_answers(len(ledger.users))
         yield under
     finally:
         under.stop()

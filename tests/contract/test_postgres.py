@@ -308,6 +308,21 @@ class TestMigrate:
             ((_, problem),) = postgres.diagnose(urls)
             assert "newer Marquee" in problem
 
+    def test_goes_on_with_what_is_newer_and_says_that_we_can(self):
+        with databases.databases(1) as urls:
+            postgres.migrate(urls, SLOTS)
+            step = "INSERT INTO schema_version (number, floor, at) VALUES (999, 1, now())"
+            execute(urls[0], step)
+            assert "schema 999" in postgres.migrate(urls)[0]
+            assert problems(urls) == []
+
+    def test_of_a_schema_from_before_there_were_floors(self):
+        with databases.databases(1) as urls:
+            postgres.migrate(urls, SLOTS)
+            execute(urls[0], "ALTER TABLE schema_version DROP floor")
+            assert problems(urls) == []
+            assert "up to date" in postgres.migrate(urls)[0]
+
     def test_an_extension_is_nobodys_database(self):
         with databases.databases(1) as urls:
             execute(urls[0], "CREATE EXTENSION pg_trgm")

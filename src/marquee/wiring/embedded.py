@@ -88,8 +88,7 @@ async def opened(
 def migrate(settings: Settings) -> list[str]:
     path = database_file(settings)
     new = not path.exists()
-    sqlite.prepare(path, settings.prior if new else sqlite.unchanged)
-    done = [f"{path}: the schema is up to date"]
+    done = [sqlite.prepare(path, settings.prior if new else sqlite.unchanged)]
     if sqlite.change_prior(path, settings.prior):
         done.append(f"{path}: every rate is drawn anew by the prior that is set")
     return done

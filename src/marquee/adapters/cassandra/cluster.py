@@ -22,7 +22,7 @@ from ...errors import NotMade, StoreAway, Unusable
 from ...troubles import Trouble
 from .address import check_overlap, parse
 from .driver import AWAY, ERRORS, connect, copies_of, make_cluster, serial_level
-from .migration import MIGRATE, check_version
+from .migration import MIGRATE, check_schema, floor_name, schema_of
 
 TRIES = 3
 """Of a statement whose answer did not come. It is the same one, version or condition included, so
@@ -312,7 +312,8 @@ class Cassandra:
 
     async def _agree(self) -> None:
         agreed: dict[str, str] = dict(await self.execute(AGREED))
-        check_version(int(agreed.get("schema", 0)), self.address)
+        version = int(agreed.get("schema", 0))
+        check_schema(schema_of(version, await self.recall(floor_name(version))), self.address)
         if "rater_key" not in agreed:
             raise NotMade(NOT_MADE)
         found = Agreements(bytes.fromhex(agreed["rater_key"]), int(agreed["shards"]))

@@ -10,14 +10,14 @@ from cassandra.metadata import protect_name
 from ...errors import MarqueeError
 from .address import Address, check_overlap, parse
 from .driver import ERRORS, connected, copies_of, datacenter_of, explained
-from .migration import MIGRATE, check_version
+from .migration import MIGRATE, check_schema, floor_name, schema_of
 
 OLDEST = 5
 COPIES = 3
 CLOCKS_APART = 1.0
 """Seconds."""
 
-VERSION = "SELECT value FROM {keyspace}.agreement WHERE name = 'schema'"
+AGREED = "SELECT value FROM {keyspace}.agreement WHERE name = %s"
 NODE = "SELECT release_version, to_unix_timestamp(now()) FROM system.local"
 SYNC = "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'"
 RIGHTS = "LIST ALL PERMISSIONS OF {role}"
@@ -81,11 +81,15 @@ def keyspace(session: Session, address: Address) -> str | None:
 
 
 def schema(session: Session, address: Address) -> str | None:
-    try:
-        row = session.execute(VERSION.format(keyspace=address.keyspace)).one()
-    except InvalidRequest:
-        row = None
-    check_version(int(row[0]) if row else 0, address)
+    def agreed(name: str) -> str | None:
+        try:
+            row = session.execute(AGREED.format(keyspace=address.keyspace), (name,)).one()
+        except InvalidRequest:
+            return None
+        return row[0] if row else None
+
+    version = int(agreed("schema") or 0)
+    check_schema(schema_of(version, agreed(floor_name(version))), address)
     return None
 
 

@@ -13,6 +13,7 @@ from cassandra.cluster import Session
 from cassandra.query import SimpleStatement
 
 from ...errors import NotMade, StoreAway, Unusable
+from ...schemas import Schema, Step, check_fits, read_steps, told
 from .address import Address, check_overlap, parse
 from .driver import connected, copies_of, datacenter_of, serial_level
 
@@ -46,22 +47,27 @@ BEGIN_SHARD = """
 TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
 
 
-def steps() -> list[str]:
-    """The schema's numbered files, in order; a schema's version is how many of them it has had."""
-    folder = resources.files(__package__) / "schema"
-    return [f.read_text("utf-8") for f in sorted(folder.iterdir(), key=lambda f: f.name)]
+def steps() -> list[Step]:
+    return read_steps(resources.files(__package__) / "schema")
 
 
-def check_version(version: int, address: Address) -> None:
-    """Raises ``Unusable`` for what is newer than we know, ``StoreAway`` for what is older."""
+def floor_name(version: int) -> str:
+    """Under which the floor of a version is kept, where it is a lower one."""
+    return f"floor_{version}"
+
+
+def schema_of(version: int, floor: str | None) -> Schema:
+    return Schema(version, int(floor or version))
+
+
+def check_schema(schema: Schema, address: Address) -> None:
+    """Raises ``Unusable`` for what is too new, ``NotMade`` for what is older."""
     known = len(steps())
-    if version > known:
-        raise Unusable(
-            f"{address} was made by a newer Marquee (schema {version}, this one knows {known}): "
-            "upgrade Marquee."
+    check_fits(schema, known, str(address))
+    if schema.version < known:
+        raise NotMade(
+            f"The rating store's schema is {schema.version}, and not {known} yet: {MIGRATE}."
         )
-    if version < known:
-        raise NotMade(f"The rating store's schema is {version}, and not {known} yet: {MIGRATE}.")
 
 
 def migrate(url: str, shards: int | None = None, slots: int | None = None) -> list[str]:
@@ -69,7 +75,7 @@ def migrate(url: str, shards: int | None = None, slots: int | None = None) -> li
 
     ``shards``: of the outbox, where it is new; afterwards they stay. ``slots``: of the movies, as
     the movie store has them: told here, too, for those who do not ask that one. Raises
-    ``Unusable`` for what is newer than we know, ``StoreAway`` where the cluster can't be asked.
+    ``Unusable`` for what is too new, ``StoreAway`` where the cluster can't be asked.
     """
     address = parse(url)
     done = []
@@ -82,7 +88,7 @@ def migrate(url: str, shards: int | None = None, slots: int | None = None) -> li
         id = uuid.uuid5(uuid.NAMESPACE_URL, f"marquee:{address.keyspace}.agreement")
         session.execute(MAKE_AGREEMENT.format(id=id), timeout=STEP_SECONDS)
         with Agreed(session, address).alone() as agreed:
-            upgrade(session, agreed, address)
+            done.append(upgrade(session, agreed, address))
             agreed.settle("shards", str(shards or SHARDS))
             check_agreed(agreed, address, shards=shards)
             begin_shards(session, agreed)
@@ -90,7 +96,7 @@ def migrate(url: str, shards: int | None = None, slots: int | None = None) -> li
                 agreed.settle("slots", str(slots))
             check_agreed(agreed, address, slots=slots)
             agreed.settle("rater_key", secrets.token_hex(32))  # last: nobody begins without it
-    return [*done, f"{address}: the schema is up to date"]
+    return done
 
 
 def make_keyspace(session: Session, address: Address) -> None:
@@ -119,15 +125,20 @@ def use_keyspace(session: Session, address: Address) -> None:
     raise StoreAway(f"Some nodes of {address} do not know the keyspace: look at their logs.")
 
 
-def upgrade(session: Session, agreed: "Agreed", address: Address) -> None:
+def upgrade(session: Session, agreed: "Agreed", address: Address) -> str:
     agreed.settle("schema", "0")
     version, known = int(agreed.read("schema")), steps()
-    for number, step in enumerate(known[version:], version + 1):
-        for statement in statements(step):
+    for step in known[version:]:
+        for statement in statements(step.script):
             agreed.hold()
             session.execute(statement, timeout=STEP_SECONDS)
-        agreed.change("schema", str(number - 1), str(number))
-    check_version(int(agreed.read("schema")), address)
+        if step.floor < step.number:  # first: nobody meets the version without it
+            agreed.settle(floor_name(step.number), str(step.floor))
+        agreed.change("schema", str(step.number - 1), str(step.number))
+    version = int(agreed.read("schema"))
+    schema = schema_of(version, agreed.find(floor_name(version)))
+    check_schema(schema, address)
+    return f"{address}: {told(schema, len(known))}"
 
 
 def statements(script: str) -> list[str]:
@@ -169,6 +180,10 @@ class Agreed:
 
     def read(self, name: str) -> str:
         return str(self._session.execute(self._serial, (name,)).one()[0])
+
+    def find(self, name: str) -> str | None:
+        row: Any = self._session.execute(self._serial, (name,)).one()
+        return row and str(row[0])
 
     def settle(self, name: str, value: str) -> None:
         """What stands there is not changed."""

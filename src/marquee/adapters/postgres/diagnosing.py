@@ -15,7 +15,7 @@ from .migrating import (
     number_of,
     one,
     open_shard,
-    read_version,
+    read_schema,
 )
 from .server import parameters
 from .shards import MAP, prior_of
@@ -68,7 +68,7 @@ def troubles(shard: Connection, url: str, number: int, home: dict[str, Any]) -> 
         yield "It is a replica: name its primary, or promote it."
     if not one(shard, EXISTS, ("schema_version",)):
         yield "It has no schema: run `marquee migrate`."
-    if read_version(shard, url) < len(steps()):
+    if read_schema(shard, url).version < len(steps()):
         yield "Its schema is older than this Marquee: run `marquee migrate`."
     stands = agreed(shard)
     if number == 0:

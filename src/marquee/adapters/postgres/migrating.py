@@ -15,9 +15,10 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ...errors import Unusable
 from ...model import Prior
+from ...schemas import Schema, told
 from .server import parameters
 from .shards import AGREED, MAP, Priors, describe, dict_of, prior_of
-from .versions import VERSION, check_not_newer, named, steps
+from .versions import VERSION, check_known, named, schema_of, steps
 
 SLOTS = 16
 OLDEST = 15
@@ -32,7 +33,8 @@ EMPTY = """
             WHERE classid = 'pg_class'::regclass AND objid = pg_class.oid AND deptype = 'e'))"""
 ENCODING = "SHOW server_encoding"
 KEEP_VERSIONS = "CREATE TABLE schema_version (number integer NOT NULL, at timestamptz NOT NULL)"
-KEEP_VERSION = "INSERT INTO schema_version VALUES (%s, now())"
+KEEP_FLOORS = "ALTER TABLE schema_version ADD COLUMN IF NOT EXISTS floor integer"
+KEEP_VERSION = "INSERT INTO schema_version (number, floor, at) VALUES (%s, %s, now())"
 
 KEEP = """
     INSERT INTO agreed VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
@@ -166,15 +168,18 @@ def create_database(url: str) -> None:
 
 def upgrade(shard: Connection, url: str) -> str:
     with shard.transaction():
-        version = read_version(shard, url)
-        for number, step in enumerate(steps()[version:], version + 1):
-            shard.execute(step)
-            shard.execute(KEEP_VERSION, (number,))
-    return f"{named(url)}: the schema is up to date"
+        schema, known = read_schema(shard, url), steps()
+        missing = known[schema.version :]
+        if missing:
+            shard.execute(KEEP_FLOORS)
+        for step in missing:
+            shard.execute(step.script)
+            shard.execute(KEEP_VERSION, (step.number, step.floor))
+    return f"{named(url)}: {told(schema, len(known))}"
 
 
-def read_version(shard: Connection, url: str) -> int:
-    """How many steps a database has had. Raises ``Unusable`` where it is none of ours, or newer."""
+def read_schema(shard: Connection, url: str) -> Schema:
+    """What a database has had. Raises ``Unusable`` where it is none of ours, or too new."""
     if shard.info.server_version < 10_000 * OLDEST:
         raise Unusable(f"{named(url)} is older than PostgreSQL {OLDEST}: upgrade it.")
     if one(shard, ENCODING) != "UTF8":
@@ -183,9 +188,9 @@ def read_version(shard: Connection, url: str) -> int:
         if not one(shard, EMPTY):
             raise Unusable(f"{named(url)} is a database, but not one of Marquee's.")
         shard.execute(KEEP_VERSIONS)
-    version = int(one(shard, VERSION))
-    check_not_newer(version, url)
-    return version
+    schema = schema_of(shard.execute(VERSION).fetchall())
+    check_known(schema, url)
+    return schema
 
 
 def settle(shards: Sequence[Connection], slots: int | None) -> list[tuple[int, int]]:

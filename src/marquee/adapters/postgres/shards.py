@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from ...errors import MarqueeError, NotMade, StoreAway, Unusable
 from ...model import Prior, slot_of
 from .server import READ_SECONDS, Cursor, Job, Row, Server, rows_of
-from .versions import VERSION, check_version
+from .versions import VERSION, check_schema, schema_of
 
 LOOK_EVERY = 1.0
 """Seconds after which the map is read again, in case a slot has moved."""
@@ -125,8 +125,8 @@ class Postgres:
     # ---- what is agreed
 
     async def agree(self, prior: Priors) -> None:
-        """Raises ``Unusable`` where a schema is newer than we know, or where the settings make
-        another prior of the one that stands."""
+        """Raises ``Unusable`` where a schema is too new for us, or where the settings make another
+        prior of the one that stands."""
         await self._check_versions()
         stands = (await self.read_map()).prior
         if prior(stands) != stands:
@@ -140,8 +140,7 @@ class Postgres:
         """Once: what is upgraded later is a newer Marquee's doing, which lets us go on."""
         if not self._versions_checked:
             for shard in self.shards:
-                ((version,),) = await shard.fetch(VERSION)
-                check_version(version, shard.url)
+                check_schema(schema_of(await shard.fetch(VERSION)), shard.url)
             self._versions_checked = True
 
     async def recall(self, name: str) -> str | None:

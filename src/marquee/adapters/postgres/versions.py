@@ -1,38 +1,42 @@
-"""The schema's numbered files, and which of them a database has had."""
+"""Which steps of the schema a database has had."""
 
+from collections.abc import Sequence
 from importlib import resources
+from typing import Any
 
 from psycopg.conninfo import conninfo_to_dict
 
-from ...errors import NotMade, Unusable
+from ...errors import NotMade
+from ...schemas import Schema, Step, check_fits, read_steps
 
-VERSION = "SELECT coalesce(max(number), 0) FROM schema_version"
-"""How many steps a database has had."""
-
-
-def steps() -> list[str]:
-    """The schema's numbered files, in order; a file's version is how many of them it has had."""
-    folder = resources.files(__package__) / "schema"
-    return [file.read_text() for file in sorted(folder.iterdir(), key=lambda file: file.name)]
+# Of a table that was made before there were floors there is no such column.
+VERSION = """
+    SELECT number, coalesce((to_jsonb(schema_version) ->> 'floor')::integer, number)
+    FROM schema_version ORDER BY number DESC LIMIT 1"""
+"""The last step that a database has had, and its floor."""
 
 
-def check_not_newer(version: int, url: str) -> None:
-    """Raises ``Unusable`` for what is newer than we know."""
-    known = len(steps())
-    if version > known:
-        raise Unusable(
-            f"{named(url)} was made by a newer Marquee (schema {version}, this one knows {known}): "
-            "upgrade Marquee, or restore a backup of that time."
-        )
+def steps() -> list[Step]:
+    return read_steps(resources.files(__package__) / "schema")
 
 
-def check_version(version: int, url: str) -> None:
+def schema_of(rows: Sequence[Any]) -> Schema:
+    return Schema(*rows[0]) if rows else Schema(0, 0)
+
+
+def check_known(schema: Schema, url: str) -> None:
+    """Raises ``Unusable`` for what is too new."""
+    check_fits(schema, len(steps()), named(url))
+
+
+def check_schema(schema: Schema, url: str) -> None:
     """Raises ``NotMade`` for what is older, too."""
-    check_not_newer(version, url)
+    check_known(schema, url)
     known = len(steps())
-    if version < known:
+    if schema.version < known:
         raise NotMade(
-            f"The movie store's schema is {version}, and not {known} yet: run `marquee migrate`."
+            f"The movie store's schema is {schema.version}, and not {known} yet: "
+            "run `marquee migrate`."
         )
 
 

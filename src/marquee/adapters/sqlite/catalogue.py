@@ -150,7 +150,7 @@ class SqliteCatalogue:
                 if new == known:
                     continue
                 connection.execute(
-                    "INSERT OR REPLACE INTO nomination VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                    PUT_NOMINATION,
                     (
                         *key,
                         new.title,
@@ -185,6 +185,9 @@ class SqliteCatalogue:
 
 NOMINATION = """
     SELECT ceremony, title, year, year_label, won, additional_info, movie_id FROM nomination"""
+PUT_NOMINATION = """
+    INSERT OR REPLACE INTO nomination (ceremony, title_key, title, year, year_label, won,
+    additional_info, movie_id) VALUES (?, ?, ?, ?, ?, ?, ?, ?)"""
 
 
 def nomination(row: tuple[Any, ...]) -> Nomination:
@@ -231,7 +234,7 @@ def write_movie(connection: sqlite3.Connection, movie: Movie) -> None:
     )
     connection.execute("DELETE FROM movie_genre WHERE id = ?", (movie.id,))
     connection.executemany(
-        "INSERT OR IGNORE INTO movie_genre VALUES (?, ?, ?)",
+        "INSERT OR IGNORE INTO movie_genre (genre, title_key, id) VALUES (?, ?, ?)",
         [(genre.casefold(), titles.key(movie.title), movie.id) for genre in movie.genres],
     )
 

@@ -14,6 +14,7 @@ RARE = 2000
 HAS_GENRE = """
     EXISTS (SELECT 1 FROM movie_genre AS of_it WHERE of_it.genre = ?
         AND of_it.title_key = movie.title_key AND of_it.id = movie.id)"""
+KEEP_TEN = "INSERT INTO top10_rated_movie (chart, changed_at) VALUES (?, ?)"
 
 encode = msgspec.json.Encoder().encode
 
@@ -49,7 +50,7 @@ def keep_ten(connection: sqlite3.Connection) -> Chart:
     chart, content, _ = read_ten(connection)
     changed_at = now_us()
     connection.execute("DELETE FROM top10_rated_movie")
-    connection.execute("INSERT INTO top10_rated_movie VALUES (?, ?)", (content, changed_at))
+    connection.execute(KEEP_TEN, (content, changed_at))
     return replace(chart, changed_at=changed_at)
 
 

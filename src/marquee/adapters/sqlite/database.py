@@ -23,12 +23,15 @@ from typing import Any, TypeVar
 from ...errors import MarqueeError, StoreAway, Unusable
 from ...model import Prior, rate_tenths
 from ...ports import Position
+from ...schemas import Schema, Step, check_fits, read_steps, told
 
 APPLICATION_ID = 0x4D525145  # "MRQE", in the file's header
 LARGEST_GROUP = 1000
 LARGEST_SLICE = 128
 BUSY_SECONDS = 5.0
 CALL_SECONDS = 10.0
+RECALL = "SELECT value FROM agreed WHERE name = ?"
+REMEMBER = "INSERT OR REPLACE INTO agreed (name, value) VALUES (?, ?)"
 PAGE = 1000
 """Rows that a scan reads at a time: between pages nothing is held."""
 
@@ -124,13 +127,11 @@ class Database:
 
     async def recall(self, name: str) -> str | None:
         """What was kept under a name; None where nothing was."""
-        query = "SELECT value FROM agreed WHERE name = ?"
-        row = await self.read(lambda connection: connection.execute(query, (name,)).fetchone())
+        row = await self.read(lambda connection: connection.execute(RECALL, (name,)).fetchone())
         return row[0] if row else None
 
     async def remember(self, name: str, value: str) -> None:
-        query = "INSERT OR REPLACE INTO agreed VALUES (?, ?)"
-        await self.write(lambda connection: connection.execute(query, (name, value)))
+        await self.write(lambda connection: connection.execute(REMEMBER, (name, value)))
 
     async def close(self) -> None:
         """Commit what was accepted, then let go of the file."""
@@ -295,61 +296,62 @@ def marks(rows: Sequence[Sequence[Any]]) -> str:
 # ---- the schema --------------------------------------------------------------------------------
 
 
-def steps() -> list[str]:
-    """The schema's numbered files, in order; a file's version is how many of them it has had."""
-    folder = resources.files(__package__) / "schema"
-    return [f.read_text() for f in sorted(folder.iterdir(), key=lambda f: f.name)]
+def steps() -> list[Step]:
+    return read_steps(resources.files(__package__) / "schema")
 
 
-def prepare(path: Path, prior: Priors = unchanged) -> None:
-    """Make or upgrade the file at ``path``. Safe to run twice, and by two at once.
+def prepare(path: Path, prior: Priors = unchanged) -> str:
+    """Make or upgrade the file at ``path``; what became of its schema. Safe to run twice, and by
+    two at once.
 
-    What is not ours, or newer than we know, is left as it is.
+    What is not ours, or newer than we can go on with, is left as it is.
     """
     try:
         # Nobody else's to read: in it are who rated what, and the key that hides them elsewhere.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
         with closing(sqlite3.connect(path, timeout=BUSY_SECONDS)) as connection:
-            read_version(connection, path)
+            read_schema(connection, path)
         with closing(connect(path)) as connection:
-            migrate(connection, path)
+            done = migrate(connection, path)
             agree(connection, prior)
     except OSError as error:
         raise Unusable(f"{path.parent} can't be made: {error.strerror}.") from error
     except sqlite3.Error as error:
         raise unusable(path, error) from error
+    return done
 
 
-def read_version(connection: sqlite3.Connection, path: Path) -> int:
-    """How many steps the file has had. Raises ``Unusable`` where it is none of ours, or newer."""
+def read_schema(connection: sqlite3.Connection, path: Path) -> Schema:
+    """What the file has had. Raises ``Unusable`` where it is none of ours, or too new."""
     (version,) = connection.execute("PRAGMA user_version").fetchone()
     (application,) = connection.execute("PRAGMA application_id").fetchone()
     (tables,) = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()
     if tables and application != APPLICATION_ID:
         raise Unusable(f"{path} is a database, but not one of Marquee's.")
-    known = len(steps())
-    if version > known:
-        raise Unusable(
-            f"{path} was made by a newer Marquee (schema {version}, this one knows {known}): "
-            "upgrade Marquee, or restore a backup of that time."
-        )
-    return int(version)
+    floor = connection.execute(RECALL, (f"floor_{version}",)).fetchone() if version else None
+    schema = Schema(version, floor[0] if floor else version)
+    check_fits(schema, len(steps()), str(path))
+    return schema
 
 
-def migrate(connection: sqlite3.Connection, path: Path) -> None:
+def migrate(connection: sqlite3.Connection, path: Path) -> str:
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = read_version(connection, path)
-        for number, step in enumerate(steps()[version:], version + 1):
-            for statement in statements(step):
+        known = steps()
+        schema = read_schema(connection, path)
+        for step in known[schema.version :]:
+            for statement in statements(step.script):
                 connection.execute(statement)
-            connection.execute(f"PRAGMA user_version = {number}")
+            connection.execute(f"PRAGMA user_version = {step.number}")
+            if step.floor < step.number:
+                connection.execute(REMEMBER, (f"floor_{step.number}", step.floor))
         connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
         connection.execute("COMMIT")
     finally:
         if connection.in_transaction:
             connection.execute("ROLLBACK")
+    return f"{path}: {told(schema, len(known))}"
 
 
 def statements(script: str) -> list[str]:
@@ -371,7 +373,8 @@ def agree(connection: sqlite3.Connection, prior: Priors) -> None:
         "prior_weight": first.weight,
         "prior_mean": first.mean,
     }
-    connection.executemany("INSERT OR IGNORE INTO agreed VALUES (?, ?)", offered.items())
+    settle = "INSERT OR IGNORE INTO agreed (name, value) VALUES (?, ?)"
+    connection.executemany(settle, offered.items())
     stands = read_prior(connection)
     if prior(stands) != stands:
         raise Unusable(
@@ -411,7 +414,7 @@ def read_prior(connection: sqlite3.Connection) -> Prior:
 
 
 def agreed(connection: sqlite3.Connection, name: str) -> Any:
-    (value,) = connection.execute("SELECT value FROM agreed WHERE name = ?", (name,)).fetchone()
+    (value,) = connection.execute(RECALL, (name,)).fetchone()
     return value
 
 

@@ -17,6 +17,7 @@ WRITE = """
 PUT = """
     INSERT INTO rating (user_id, movie_id, value, version) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET value = excluded.value, version = excluded.version"""
+KEEP_RECEIPT = "INSERT INTO erasure (rater, version, count) VALUES (?, ?, ?)"
 SEND = "INSERT INTO outbox (movie_id, rater, version, value) VALUES (?, ?, ?, ?)"
 SEND_TRACED = """
     INSERT INTO outbox (movie_id, rater, version, value, trace) VALUES (?, ?, ?, ?, ?)"""
@@ -147,7 +148,7 @@ class SqliteRatings:
             connection.executemany(SEND, live)
             connection.execute("DELETE FROM rating WHERE user_id = ?", (user_id,))
             receipt = Erasure(rater, version, len(live))
-            connection.execute("INSERT INTO erasure VALUES (?, ?, ?)", receipt)
+            connection.execute(KEEP_RECEIPT, receipt)
             return receipt
 
         return await self._database.write(job)

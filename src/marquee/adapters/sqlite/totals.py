@@ -47,7 +47,8 @@ STEPS = f"""
     GROUP BY b.movie_id, before, b.value"""
 COUNTED = "SELECT id, distribution FROM movie WHERE id IN (SELECT movie_id FROM temp.batch)"
 APPLY_BATCH = """
-    INSERT INTO applied SELECT movie_id, rater, version, value FROM temp.batch WHERE true
+    INSERT INTO applied (movie_id, rater, version, value)
+    SELECT movie_id, rater, version, value FROM temp.batch WHERE true
     ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value
     WHERE (excluded.version, excluded.value) > (applied.version, applied.value)"""
 COUNTS = "SELECT distribution FROM movie WHERE id = ?"
@@ -156,7 +157,7 @@ def fold_batch(connection: sqlite3.Connection, batch: Batch) -> int:
         if position.offset != batch.start:
             raise PositionMoved(position.offset)
         connection.execute(
-            "INSERT OR REPLACE INTO position VALUES (?, ?, ?)",
+            "INSERT OR REPLACE INTO position (partition, position, mark) VALUES (?, ?, ?)",
             (batch.partition, batch.end, batch.mark),
         )
     if batch.poison:
