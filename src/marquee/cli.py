@@ -154,9 +154,10 @@ def token(
     """Print a token, signed with the key pair in the data folder."""
     from .wiring import own_keys
 
+    check_user(user)
+    span = seconds(ttl)
     found = settings(data=data)
-    keys = own_keys(found)
-    print(keys.sign(user, scope.split(), seconds(ttl), found["issuer"], found["audience"]))
+    print(own_keys(found).sign(user, scope.split(), span, found["issuer"], found["audience"]))
 
 
 def seconds(text: str) -> int:
@@ -210,6 +211,8 @@ def import_files(
     found = importers.find(source, files, user)
     if report and found.reads(report):
         raise Invalid(f"The report {report} is one of the files to import: name another.")
+    if report and (report.is_dir() or not os.access(report.parent, os.W_OK)):
+        raise Invalid(f"The report {report} can't be written there: name another.")
 
     act = importers.rehearse if dry_run else importers.load
 
@@ -486,8 +489,9 @@ def restore(file: Annotated[Path, typer.Argument(metavar="FILE")], data: Data = 
     from .serving import held
 
     found = settings(data=data)
+    members = wiring.check_backup(found, file)
     with held(found["data"]):
-        aside = wiring.restore(found, file)
+        aside = wiring.restore(found, file, members)
     print(f"{file} is restored" + (f"; what was there is in {aside}" if aside else ""))
 
 

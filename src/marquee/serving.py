@@ -19,7 +19,7 @@ from .errors import MarqueeError, Unusable
 from .http.charts import TEN
 from .http.server import DRAIN_SECONDS, Server
 from .troubles import Trouble
-from .wiring import DEMO, USES, Marquee, on_servers, open_stores, open_tracer, own_keys
+from .wiring import DEMO, USES, Marquee, check, on_servers, open_stores, open_tracer, own_keys
 
 STOP_SECONDS = 9.5
 """After so long a stop is over, whatever is not: all of it takes at most 10 s."""
@@ -229,6 +229,7 @@ async def running(
     settings: Settings, roles: Sequence[str], *, with_demo: bool
 ) -> AsyncIterator[tuple[Marquee, bool]]:
     """All of a process but its port, and whether this is the first start on its stores."""
+    check(settings)
     needs = {store for role in roles for store in USES[role]}
     # Of stores on servers many processes may live, also beside each other in one folder.
     alone = nullcontext() if on_servers(settings) else held(settings["data"])

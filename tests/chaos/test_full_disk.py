@@ -119,6 +119,18 @@ def test_full_from_the_start(disk: Disk, command: str):
     assert (done.returncode, done.stdout) == (2, "")
     file = disk.folder / "data" / "marquee.db"
     assert done.stderr in {
-        f"marquee: The disk of {file} is full.\n",
+        f"marquee: The disk of {file} is full: make room.\n",
         f"marquee: {file} can't be used: disk I/O error.\n",
     }
+
+
+def test_doctor_says_that_the_disk_is_full_not_that_the_file_is_damaged(disk: Disk):
+    data = disk.folder / "data"
+    assert marquee("migrate", data=data).returncode == 0
+    disk.fill(0)
+    try:
+        done = marquee("doctor", data=data)
+    finally:
+        disk.empty(0)
+    assert done.returncode == 1
+    assert f"The disk of {data / 'marquee.db'} is full: make room." in done.stdout

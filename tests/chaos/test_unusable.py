@@ -41,7 +41,16 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def refused(*command: str, data: Path, **settings: object) -> str:
     """The one line with which a command ends; nothing in the data folder was changed by it."""
     before = contents(data)
-    done = subprocess.run(
+    done = run(*command, data=data, **settings)
+    assert (done.returncode, done.stdout) == (2, ""), done
+    line, end = done.stderr.removeprefix("marquee: ").split("\n")
+    assert not end
+    assert contents(data) == before
+    return line
+
+
+def run(*command: str, data: Path, **settings: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [*POWERLESS, COMMAND, *command],
         check=False,
         env=environment(data=data, port=0, **settings),
@@ -49,11 +58,6 @@ def refused(*command: str, data: Path, **settings: object) -> str:
         text=True,
         timeout=START_SECONDS,
     )
-    assert (done.returncode, done.stdout) == (2, ""), done
-    line, end = done.stderr.removeprefix("marquee: ").split("\n")
-    assert not end
-    assert contents(data) == before
-    return line
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -182,6 +186,30 @@ def test_a_file_that_is_read_only(data: Path):
     works_again(data)
 
 
+@pytest.mark.parametrize("what", ["the folder", "the file", "both"])
+def test_doctor_tells_what_cannot_be_written_from_what_is_damaged(data: Path, what: str):
+    database = data / "marquee.db"
+    read_only = {"the folder": [data], "the file": [database], "both": [database, data]}[what]
+    for path in read_only:
+        path.chmod(0o555)
+    try:
+        done = run("doctor", data=data)
+    finally:
+        data.chmod(0o755)
+    assert (done.returncode, done.stderr) == (1, "")
+    (line,) = (line for line in done.stdout.splitlines() if not line.endswith("all is well"))
+    assert line.startswith(
+        f"stores ({database}): {read_only[-1]} can't be written (Permission denied): give it to "
+    )
+
+
+def test_doctor_without_a_store_makes_none(tmp_path: Path):
+    done = marquee("doctor", data=tmp_path / "data")
+    assert (done.returncode, done.stderr) == (1, "")
+    assert f"There is no store at {tmp_path / 'data' / 'marquee.db'}" in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_folder_that_cannot_be_made(tmp_path: Path):
     (tmp_path / "file").touch()
     for command in ("serve", "migrate", "token --user you"):
@@ -194,7 +222,9 @@ def test_a_second_serve(data: Path):
     try:
         line = refused("serve", data=data)
         assert line == f"Another `marquee serve` runs on the data folder {data}."
-        line = refused("restore", "any.zip", data=data)
+        copy = str(data.parent / "copy.zip")
+        assert marquee("backup", copy, data=data).returncode == 0
+        line = refused("restore", copy, data=data)
         assert line == f"Another `marquee serve` runs on the data folder {data}."
         with server.client() as client:
             assert client.get("/health/ready").status_code == 200

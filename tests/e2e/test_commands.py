@@ -88,6 +88,47 @@ def test_bad_arguments_get_one_clear_line_and_status_2(command, says, tmp_path):
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert says in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *("top", "verify", "rebuild", "rebuild --drifted", "dead-letters", "dead-letters retry"),
+        *("export movies", "export ratings --user u", "erase --user u", "backup copy.zip"),
+    ],
+)
+def test_without_a_store_none_is_made(command, tmp_path):
+    done = marquee(*shlex.split(command), data=tmp_path / "data")
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert str(tmp_path / "data" / "marquee.db") in done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    {
+        "port": "http",
+        "rate_limit": "60/fortnight",
+        "ratings_url": "mysql://here/marquee",
+        "movies_url": "postgresql://here/marquee",
+        "jwks": "/nowhere/keys.json",
+        "trusted_proxies": "gateway.example",
+        "traces_url": "here",
+    }.items(),
+)
+def test_settings_that_are_refused_leave_nothing_behind(name, value, tmp_path):
+    done = marquee("serve", data=tmp_path / "data", **{"port": 0, name: value})
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_import_whose_report_cannot_be_written_leaves_nothing_behind(ratings, tmp_path):
+    for report in (tmp_path / "none" / "report.txt", tmp_path):
+        arguments = ("import", "auto", str(ratings), "--report", str(report))
+        done = marquee(*arguments, data=tmp_path / "data")
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert list(tmp_path.iterdir()) == [ratings]
 
 
 def test_where_nothing_is_asked_the_help_is_all():
@@ -460,6 +501,8 @@ def test_a_backup_of_a_running_server_comes_back_whole(server, tmp_path):
         assert client.post("/movies/tt0068646/users/rate", json={"rate": 4}).status_code == 200
     token = server.token("keeper")
     ok("restore", file, data=tmp_path / "data")
+    files = (tmp_path / "data" / "marquee.db", tmp_path / "data" / "keys" / "ed25519.pem")
+    assert [file.stat().st_mode & 0o777 for file in files] == [0o600, 0o600]
     with serve(tmp_path) as other, other.client() as client:
         headers = {"Authorization": f"Bearer {token}"}  # its keys came along
         assert client.get("/movies/tt0068646/users/rate", headers=headers).json()["rate"] == 3
@@ -476,7 +519,7 @@ def test_a_damaged_backup_is_refused_before_anything_is_touched(server, tmp_path
     file.write_bytes(whole)
     done = marquee("restore", str(file), data=tmp_path / "data")
     assert (done.returncode, done.stderr.count("\n")) == (2, 1)
-    assert not (tmp_path / "data" / "marquee.db").exists()
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_health_asks_the_process_that_serves(server):

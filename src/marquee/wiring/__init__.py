@@ -9,8 +9,10 @@ from collections.abc import AsyncIterator, Collection, Iterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from ..adapters.keys import are_made
 from ..config import Settings
 from ..errors import MarqueeError, Unusable
+from ..http.limits import parse_trusted
 from ..tracing import UNTRACED, Tracer
 from . import embedded
 from .keys import key_folder, own_keys, token_keys
@@ -27,6 +29,8 @@ __all__ = [
     "Marquee",
     "Stores",
     "back_up",
+    "check",
+    "check_backup",
     "contract",
     "diagnose",
     "is_made",
@@ -96,6 +100,15 @@ async def open_stores(
             yield stores
 
 
+def check(settings: Settings) -> None:
+    """Raises ``Unusable`` where these settings can't be served with, before anything is made."""
+    parse_trusted(settings["trusted_proxies"])
+    if settings["jwks"]:
+        token_keys(settings)
+    if not on_servers(settings):
+        embedded.database_file(settings)
+
+
 def is_made(settings: Settings) -> bool:
     """Whether there is a store already; of those on servers it turns out when they are opened."""
     return on_servers(settings) or embedded.database_file(settings).exists()
@@ -136,6 +149,9 @@ async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
         found = await distributed.diagnose(settings)
     else:
         found = await embedded.diagnose(settings)
+    if not settings["jwks"] and not are_made(key_folder(settings)):
+        found.append((f"keys of tokens (our own, made in {key_folder(settings)} on need)", None))
+        return found
     keys = settings["jwks"] or f"our own, in {key_folder(settings)}"
     try:
         source = token_keys(settings)
@@ -150,8 +166,14 @@ def back_up(settings: Settings, file: Path) -> int:
     return embedded.back_up(embedded_only(settings), file)
 
 
-def restore(settings: Settings, file: Path) -> Path | None:
-    return embedded.restore(embedded_only(settings), file)
+def check_backup(settings: Settings, file: Path) -> list[str]:
+    """What is in a backup. Raises ``Invalid`` where it is none, ``Unusable`` where none can be
+    restored; and makes nothing."""
+    return embedded.check_backup(embedded_only(settings), file)
+
+
+def restore(settings: Settings, file: Path, members: Sequence[str]) -> Path | None:
+    return embedded.restore(embedded_only(settings), file, members)
 
 
 def embedded_only(settings: Settings) -> Settings:

@@ -1,7 +1,7 @@
 """Everything in one SQLite file and in the memory of the one process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -112,5 +112,10 @@ def back_up(settings: Settings, file: Path) -> int:
     return sqlite.back_up(database_file(settings), key_folder(settings), file)
 
 
-def restore(settings: Settings, file: Path) -> Path | None:
-    return sqlite.restore(file, database_file(settings), key_folder(settings))
+def check_backup(settings: Settings, file: Path) -> list[str]:
+    database_file(settings)
+    return sqlite.check_backup(file)
+
+
+def restore(settings: Settings, file: Path, members: Sequence[str]) -> Path | None:
+    return sqlite.restore(file, members, database_file(settings), key_folder(settings))

@@ -5,6 +5,6 @@ background task that keeps them up to date; and ``problem``, what is wrong at pr
 """
 
 from .jwks import Jwks, jwks_file, jwks_url, parse_jwks
-from .own import OwnKeys
+from .own import OwnKeys, are_made
 
-__all__ = ["Jwks", "OwnKeys", "jwks_file", "jwks_url", "parse_jwks"]
+__all__ = ["Jwks", "OwnKeys", "are_made", "jwks_file", "jwks_url", "parse_jwks"]

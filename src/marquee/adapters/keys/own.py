@@ -22,6 +22,8 @@ from cryptography.hazmat.primitives.serialization import (
 from ...errors import Invalid, Unusable
 from ...model import is_user_id
 
+FILE = "ed25519.pem"
+
 log = logging.getLogger(__name__)
 
 
@@ -35,7 +37,7 @@ class OwnKeys:
     problem: str | None = None
 
     def __init__(self, folder: Path) -> None:
-        path = folder / "ed25519.pem"
+        path = folder / FILE
         try:
             if not path.exists():
                 _make(path)
@@ -82,6 +84,11 @@ class OwnKeys:
 
     async def watch(self) -> None:
         """Returns at once: the pair never changes."""
+
+
+def are_made(folder: Path) -> bool:
+    """Whether the pair is there already."""
+    return (folder / FILE).exists()
 
 
 def _make(path: Path) -> None:

@@ -5,10 +5,11 @@
 ``catalogue`` and ``charts``.
 """
 
-from .backup import back_up, diagnose, restore
+from .backup import back_up, check_backup, restore
 from .catalogue import SqliteCatalogue
 from .charts import SqliteCharts
 from .database import Database, change_prior, prepare, unchanged
+from .diagnosing import diagnose
 from .events import SqliteOutbox
 from .ratings import SqliteRatings
 from .totals import SqliteTotals
@@ -22,6 +23,7 @@ __all__ = [
     "SqliteTotals",
     "back_up",
     "change_prior",
+    "check_backup",
     "diagnose",
     "prepare",
     "restore",

@@ -3,13 +3,15 @@
 import hashlib
 import json
 import os
-import shutil
 import sqlite3
 import tempfile
 import time
 import zipfile
+import zlib
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
+from typing import IO
 
 from ...errors import Invalid, Unusable
 from .database import connect, prepare, unusable
@@ -17,7 +19,7 @@ from .database import connect, prepare, unusable
 DATABASE = "marquee.db"
 SUMS = "SHA256SUMS.json"
 BLOCK = 1 << 20
-LEAST_FREE = 100 << 20
+NO_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
 def back_up(database: Path, keys: Path, file: Path) -> int:
@@ -42,7 +44,10 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
             check(copy)
             members = {DATABASE: copy}
             members |= {f"keys/{key.name}": key for key in sorted(keys.glob("*.pem"))}
-            sums = {name: digest(path) for name, path in members.items()}
+            sums = {}
+            for name, path in members.items():
+                with path.open("rb") as member:
+                    sums[name] = digest(member)
             with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
                 archive.writestr(SUMS, json.dumps(sums, indent=1))
                 for name, path in members.items():
@@ -60,31 +65,44 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
     return file.stat().st_size
 
 
-def restore(file: Path, database: Path, keys: Path) -> Path | None:
+def restore(file: Path, members: Sequence[str], database: Path, keys: Path) -> Path | None:
     """Put a backup in place; where what was there went, if anything was.
 
-    Everything is checked before anything is touched. Raises ``Invalid`` where ``file`` is no whole
-    backup. Nobody may serve from the data meanwhile.
+    ``members``: what ``check_backup`` has found in it. The database itself is checked, too, before
+    anything is touched. Raises ``Invalid`` where it is damaged. Nobody may serve from the data
+    meanwhile.
     """
-    database.parent.mkdir(parents=True, exist_ok=True)
+    database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=database.parent) as folder:
         fresh = Path(folder)
         try:
             with zipfile.ZipFile(file) as archive:
-                sums = json.loads(archive.read(SUMS))
-                for name, expected in sums.items():
-                    extracted = Path(archive.extract(name, fresh))
-                    if digest(extracted) != expected:
-                        raise Invalid(f"{name} in {file} is damaged: its checksum is wrong.")
+                archive.extractall(fresh, members)
             check(fresh / DATABASE)
         except OSError as error:
-            raise Invalid(f"The backup {file} can't be read: {error.strerror}.") from error
-        except (ValueError, KeyError, AttributeError, zipfile.BadZipFile) as error:
-            raise Invalid(f"{file} is no backup of Marquee's: {error}.") from error
+            raise Unusable(f"{file} can't be unpacked: {error.strerror}.") from error
         except sqlite3.Error as error:
             raise Invalid(f"The database in {file} is damaged: {error}.") from error
         prepare(fresh / DATABASE)
         return _exchange(fresh, database, keys)
+
+
+def check_backup(file: Path) -> list[str]:
+    """What is in a backup. Raises ``Invalid`` where it is none, or not as it was written."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            sums: dict[str, str] = json.loads(archive.read(SUMS))
+            for name, expected in sums.items():
+                with archive.open(name) as member:
+                    if digest(member) != expected:
+                        raise Invalid(f"{name} in {file} is damaged: its checksum is wrong.")
+    except OSError as error:
+        raise Invalid(f"The backup {file} can't be read: {error.strerror}.") from error
+    except (*NO_ZIP, ValueError, KeyError, AttributeError) as error:
+        raise Invalid(f"{file} is no backup of Marquee's: {error}.") from error
+    if DATABASE not in sums:
+        raise Invalid(f"{file} is no backup of Marquee's: there is no {DATABASE} in it.")
+    return list(sums)
 
 
 def _exchange(fresh: Path, database: Path, keys: Path) -> Path | None:
@@ -95,6 +113,7 @@ def _exchange(fresh: Path, database: Path, keys: Path) -> Path | None:
         aside.mkdir()
     for path in there:
         path.rename(aside / path.name)
+    (fresh / DATABASE).chmod(0o600)  # as it was: in it are who rated what
     (fresh / DATABASE).rename(database)
     if (fresh / "keys").exists():
         keys.mkdir(mode=0o700)
@@ -109,26 +128,13 @@ def check(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection:
         (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
-        raise sqlite3.DatabaseError(found)
+        damaged = sqlite3.DatabaseError(found)
+        damaged.sqlite_errorname = "SQLITE_CORRUPT"  # as where SQLite meets it by itself
+        raise damaged
 
 
-def diagnose(path: Path) -> None:
-    """Raises ``Unusable`` where the file is damaged, or nearly out of room."""
-    try:
-        if path.exists():
-            check(path)
-    except sqlite3.Error as error:
-        raise Unusable(
-            f"{path} is damaged ({error}): restore a backup with `marquee restore`."
-        ) from error
-    free = shutil.disk_usage(path.parent).free if path.parent.exists() else LEAST_FREE
-    if free < LEAST_FREE:
-        raise Unusable(f"The disk of {path} has only {free >> 20} MiB left: make room.")
-
-
-def digest(path: Path) -> str:
+def digest(file: IO[bytes]) -> str:
     found = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(BLOCK):
-            found.update(block)
+    while block := file.read(BLOCK):
+        found.update(block)
     return found.hexdigest()

@@ -425,7 +425,7 @@ def unusable(path: Path, error: sqlite3.Error) -> Unusable:
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return Unusable(f"{path} can't be written: give this user the data folder, or another one.")
     if name.startswith("SQLITE_FULL"):
-        return Unusable(f"The disk of {path} is full.")
+        return Unusable(f"The disk of {path} is full: make room.")
     return Unusable(f"{path} can't be used: {error}.")
 
 
