@@ -537,3 +537,9 @@ def test_health_asks_the_process_that_serves(server):
         assert (healthy.returncode, '"status":"ok"' in healthy.stdout) == (0, True)
     nobody = health(port=1)
     assert (nobody.returncode, nobody.stdout) == (1, "")
+
+
+def test_it_runs_as_a_module_too():
+    command = [sys.executable, "-m", "marquee", "settings"]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment())
+    assert done.stdout == ok("settings")

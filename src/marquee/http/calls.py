@@ -323,7 +323,7 @@ def convert(parameters: Mapping[str, str], into: type) -> Any:
     try:
         return msgspec.convert(parameters, into, strict=False)
     except msgspec.ValidationError as error:
-        raise invalid(error) from error
+        raise invalid(error, "parameter") from error
 
 
 def is_json(content_type: str | None) -> bool:

@@ -77,13 +77,13 @@ def encode(document: Problem) -> bytes:
     return msgspec.json.encode({"type": document.type, **members})
 
 
-def invalid(error: msgspec.MsgspecError) -> Invalid:
+def invalid(error: msgspec.MsgspecError, part: str = "field") -> Invalid:
     """A decoder's complaint in our terms: "Expected `float`, got `str` - at `$.rate`"."""
     text, _, at = str(error).partition(" - at `")
     names = re.findall(r"\.([^.\[\]`]+)|\[(\d+|\.\.\.)\]", at)
     pointer = "".join(f"/{name or index}" for name, index in names)
     if unknown := re.fullmatch(r"Object contains unknown field `(.*)`", text, re.DOTALL):
-        return Invalid("There is no such field.", f"{pointer}/{escape(unknown[1])}")
+        return Invalid(f"There is no such {part}.", f"{pointer}/{escape(unknown[1])}")
     if missing := re.fullmatch(r"Object missing required field `(.*)`", text):
         return Invalid("This field is required.", f"{pointer}/{escape(missing[1])}")
     return Invalid(text.replace("`", "") + ".", pointer)

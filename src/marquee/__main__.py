@@ -1,0 +1,5 @@
+"""``python -m marquee``: the command line."""
+
+from .cli import main
+
+main()
