@@ -9,6 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -326,6 +327,7 @@ def convert(parameters: Mapping[str, str], into: type) -> Any:
         raise invalid(error, "parameter") from error
 
 
+@lru_cache(100)  # asked of every body, mostly of one and the same
 def is_json(content_type: str | None) -> bool:
     """Whether a body is said to be JSON, in UTF-8 where it says in what."""
     media, *parameters = (part.strip().lower() for part in (content_type or "").split(";"))
