@@ -109,7 +109,9 @@ def serve(
         int | None, typer.Option(help="The port; 0: a free one. [default: 8080]")
     ] = None,
     data: Data = None,
-    demo: Annotated[bool, typer.Option(help="Load the demo catalogue at the first start.")] = True,
+    demo: Annotated[
+        bool, typer.Option(help="Load the demo at the first start, where nothing is yet.")
+    ] = True,
     workers: Annotated[int | None, typer.Option(help="HTTP processes. [default: 1]")] = None,
 ) -> None:
     """Run the roles, until SIGTERM or Ctrl-C: what was accepted is answered first."""
@@ -239,18 +241,11 @@ def import_files(
 @app.command()
 def demo(data: Data = None) -> None:
     """Load the demo catalogue and its made-up ratings; again at will."""
-    from . import demo as demo_data
-    from .wiring import DEMO
+    from .demo import LABEL
+    from .wiring import demos
 
-    found = settings(data=data)
-
-    async def main(stores: "Stores") -> None:
-        await demo_data.load(stores.ratings, stores.catalogue)
-        await stores.catch_up()
-        await stores.remember(DEMO, "loaded")
-
-    run(on_stores(found, main, "ratings", "movies", make=True))
-    print(demo_data.LABEL)
+    run(on_stores(settings(data=data), demos.load, "ratings", "movies", make=True))
+    print(LABEL)
 
 
 class Format(StrEnum):
@@ -302,14 +297,14 @@ def top(
     from rich.table import Table
 
     from .model import ChartQuery, mean_rating, rate_tenths
-    from .wiring import DEMO
+    from .wiring import demos
 
     found = settings(data=data)
 
-    async def main(stores: "Stores") -> "tuple[Chart, str | None]":
-        return await stores.charts.chart(ChartQuery(limit=number)), await stores.recall(DEMO)
+    async def main(stores: "Stores") -> "tuple[Chart, bool]":
+        return await stores.charts.chart(ChartQuery(limit=number)), await demos.is_there(stores)
 
-    chart, loaded = run(on_stores(found, main, "movies"))
+    chart, with_demo = run(on_stores(found, main, "movies"))
     table = Table("", "movie", "year", "rate", "mean", "ratings", "box office", box=None)
     for rank, (movie, totals, _) in enumerate(chart.entries, 1):
         rate = rate_tenths(totals.number, totals.total, chart.prior) or 0
@@ -326,7 +321,7 @@ def top(
         table.columns[column].justify = "right"
     console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
     console.print(table)
-    if loaded == "loaded":
+    if with_demo:
         from .demo import LABEL
 
         console.print(f"\n{LABEL}", style="dim")

@@ -11,15 +11,17 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from .config import Settings
 from .errors import MarqueeError, Unusable
 from .http.charts import TEN
+from .http.operations import READY
 from .http.server import DRAIN_SECONDS, Server
 from .troubles import Trouble
-from .wiring import DEMO, USES, Marquee, check, on_servers, open_stores, open_tracer, own_keys
+from .wiring import USES, Marquee, check, demos, on_servers, open_stores, open_tracer, own_keys
 
 STOP_SECONDS = 9.5
 """After so long a stop is over, whatever is not: all of it takes at most 10 s."""
@@ -32,6 +34,9 @@ ABLE_SECONDS = 30.0
 
 BACKLOG = 2048
 """Connections that may wait to be taken."""
+
+SERVED = "served"
+"""Under this name the embedded stores remember that they had their first start."""
 
 RATE = """-d '{"rate": 10}' -H 'Content-Type: application/json'"""
 BEARER = "Authorization: Bearer"
@@ -80,7 +85,9 @@ async def serve(
             )
             await marquee.start(stop.because_of)
             url = f"http://{address(settings['host'])}:{listener.getsockname()[1]}"
-            server = Server(marquee.app(), lambda: announce(settings, marquee, url, first=first))
+            with_demo = first and await demos.is_there(marquee.stores)
+            tell = partial(announce, settings, marquee, url, first=first, with_demo=with_demo)
+            server = Server(marquee.app(), tell)
             stop.by(server.stop)
             marquee.watch(server.load)
             if again is None or not on_servers(settings):
@@ -238,14 +245,10 @@ async def running(
         async with open_stores(
             settings, make=True, needs=needs, wait=False, tracer=tracer
         ) as stores:
-            first = stores.embedded and await stores.recall(DEMO) is None
+            first = stores.embedded and await stores.recall(SERVED) is None
             if first:
-                if with_demo:
-                    from . import demo
-
-                    await demo.load(stores.ratings, stores.catalogue)
-                    await stores.catch_up()
-                await stores.remember(DEMO, "loaded" if with_demo else "declined")
+                await demos.settle(stores, with_demo)
+                await stores.remember(SERVED, "yes")
             marquee = Marquee(settings, stores, roles)
             try:
                 yield marquee, first
@@ -254,7 +257,9 @@ async def running(
                 await asyncio.to_thread(tracer.close)
 
 
-def announce(settings: Settings, marquee: Marquee, url: str, *, first: bool) -> None:
+def announce(
+    settings: Settings, marquee: Marquee, url: str, *, first: bool, with_demo: bool
+) -> None:
     """Tell people where to look. A token only to those who see a terminal, or a first start."""
     if not first and not sys.stdout.isatty():
         log.info("serving at %s", url)
@@ -263,17 +268,26 @@ def announce(settings: Settings, marquee: Marquee, url: str, *, first: bool) -> 
     ten = marquee.ten if "top-rated" in marquee.roles else None
     if ten is not None:
         lines += [f"  the ten        {url}{TEN}"]
-    lines += [f"  all its calls  {url}/docs"]
+    lines += [f"  all its calls  {url}/docs", ""]
     if not settings["jwks"] and ten is not None and ten.entries and "ratings" in marquee.roles:
         token = own_keys(settings).sign("you", (), 3600, settings["issuer"], settings["audience"])
         movie = ten.entries[-1].movie
         lines += [
-            "",
             f"Rate {movie.title}, and see the ten follow (the token is good for an hour):",
             "",
             f"  curl {url}/movies/{movie.id}/users/rate {RATE} -H '{BEARER} {token}'",
         ]
-    if first and ten is not None and ten.entries:
+    elif ten is not None and ten.entries:
+        lines += ["See the ten:", "", f"  curl {url}{TEN}"]
+    elif ten is not None:
+        lines += [
+            "See the ten, empty until movies come (`marquee import` or `demo`) and are rated:",
+            "",
+            f"  curl {url}{TEN}",
+        ]
+    else:
+        lines += ["See how it is:", "", f"  curl {url}{READY}"]
+    if with_demo:
         from .demo import LABEL
 
         lines += ["", LABEL]

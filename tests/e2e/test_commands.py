@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.server import COMMAND, environment, marquee, serve
+from tests.support.server import COMMAND, Server, environment, marquee, serve
 
 RATINGS = """movieId,userId,rate,ratedAt
 tt0068646,alice,9.5,2020-01-02T03:04:05.678901Z
@@ -194,12 +194,65 @@ def test_an_unknown_variable_is_a_warning_also_beside_an_error():
 def test_a_first_start_prints_where_to_look_and_a_line_that_works(server):
     assert f"{server.url}/movies/top10" in server.log
     assert f"{server.url}/docs" in server.log
-    line = next(line for line in server.log.splitlines() if line.startswith("  curl "))
-    curl = shutil.which("curl")
-    assert curl, "curl is missing: apt-get install curl"
-    done = subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=30)
-    assert json.loads(done.stdout)["rate"] == 10
+    assert answer_of_its_line(server)["rate"] == 10
     assert "made up" in server.log
+
+
+def answer_of_its_line(server):
+    """What the line that a start prints answers, as it stands."""
+    line = next(line for line in server.log.splitlines() if line.startswith("  curl "))
+    assert shutil.which("curl"), "curl is missing: apt-get install curl"
+    line = line.replace("curl ", "curl --fail ")
+    done = subprocess.run(["sh", "-c", line], check=True, capture_output=True, timeout=30)
+    return json.loads(done.stdout)
+
+
+def test_a_first_start_without_the_demo_prints_a_line_that_works_too(tmp_path):
+    with serve(tmp_path) as server:
+        assert answer_of_its_line(server)["result"] == []
+        assert "made up" not in server.log
+        server.stop()
+        began = len(server.log)
+        server.start()
+        assert "curl" not in server.log[began:], "nobody asked again"
+
+
+@pytest.mark.parametrize("role", ["ratings", "movies", "best-pictures"])
+def test_a_first_start_of_one_role_prints_a_line_that_works_too(role, tmp_path):
+    server = Server(tmp_path, role, demo=True)
+    try:
+        assert answer_of_its_line(server.start())["status"] == "ok"
+        server.stop()
+    finally:
+        server.kill()
+
+
+def test_the_demo_never_comes_by_itself_beside_somebodys_own(tmp_path):
+    data = tmp_path / "data"
+    movies, ratings = tmp_path / "movies.csv", tmp_path / "ratings.csv"
+    movies.write_text("id,title\nm1,One\n")
+    ratings.write_text("userId,movieId,rate,ratedAt\nyou,m1,8,2020-01-01T00:00:00Z\n")
+    ok("import", "movies", movies, data=data)
+    ok("import", "auto", ratings, data=data)
+    with serve(tmp_path, demo=True) as server:
+        with server.client() as client:
+            assert [movie["id"] for movie in client.get("/movies").json()["result"]] == ["m1"]
+        assert answer_of_its_line(server)["movieId"] == "m1"
+        assert "made up" not in server.log + ok("top", data=data)
+        assert "made up" in ok("demo", data=data)
+        assert "made up" in ok("top", data=data)
+
+
+def test_a_start_that_was_cut_short_in_its_demo_goes_on_with_it(tmp_path):
+    data, movies = tmp_path / "data", tmp_path / "movies.csv"
+    movies.write_text("id,title\nm1,One\n")
+    ok("import", "movies", movies, data=data)  # as far as it came
+    with closing(sqlite3.connect(data / "marquee.db")) as connection, connection:
+        connection.execute("INSERT INTO agreed VALUES ('demo', 'begun')")
+    assert "made up" in ok("top", data=data)
+    with serve(tmp_path, demo=True) as server:
+        assert "made up" in server.log
+    assert len(ok("export", "movies", data=data).splitlines()) > 2000
 
 
 def test_a_second_serve_on_the_folder_is_refused(server):

@@ -17,11 +17,10 @@ from ..tracing import UNTRACED, Tracer
 from . import embedded
 from .keys import key_folder, own_keys, token_keys
 from .process import HTTP_ROLES, ROLES, USES, WORKERS, Marquee, contract
-from .stores import ALL, DEMO, Stores
+from .stores import ALL, Stores
 from .traces import open_tracer
 
 __all__ = [
-    "DEMO",
     "HTTP_ROLES",
     "ROLES",
     "USES",

@@ -19,9 +19,6 @@ from ..ports import (
 )
 from ..tracing import Tracer
 
-DEMO = "demo"
-"""Under this name the stores remember whether they hold the demo."""
-
 ALL = ("ratings", "events", "movies", "cache")
 """The stores that may each be a server, or several."""
 
