@@ -37,13 +37,15 @@ UsageFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "C
 INTERRUPTED = 130
 """The exit status after Ctrl-C, as shells have it."""
 
+FILE_OPTION = "--config"
+
 app = typer.Typer(
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Movie ratings, counted exactly, and the ten top-rated movies, always.",
     epilog="Settings come from flags, MARQUEE_* variables, a TOML file (--config), then defaults: "
-    "`marquee settings` shows them.",
+    "`marquee settings` shows them. --config may stand behind the command, too.",
 )
 
 Data = Annotated[
@@ -85,7 +87,7 @@ def version(asked: bool) -> None:
 @app.callback()
 def marquee(
     file: Annotated[
-        Path | None, typer.Option("--config", help="A TOML file with settings.")
+        Path | None, typer.Option(FILE_OPTION, help="A TOML file with settings.")
     ] = None,
     _: Annotated[
         bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
@@ -576,7 +578,7 @@ def main() -> None:
         sys.stdout.reconfigure(encoding="utf-8")  # as exports are read, whatever the terminal says
     status: object = 0
     try:
-        status = app(standalone_mode=False)
+        status = app(file_first(sys.argv[1:]), standalone_mode=False)
     except UsageFault as error:
         fail(error.format_message(), 2)
     except (Invalid, Unusable) as error:
@@ -590,6 +592,24 @@ def main() -> None:
     if status == INTERRUPTED:
         fail("stopped: the same command goes on from here", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def file_first(arguments: list[str]) -> list[str]:
+    """``--config FILE`` counts wherever it stands: before the command, where it is declared."""
+    first, rest = list[str](), list[str]()
+    left = iter(arguments)
+    for argument in left:
+        if argument == "--":
+            rest += [argument, *left]
+        elif argument == FILE_OPTION:
+            if (file := next(left, None)) is None:
+                raise Invalid(f"{FILE_OPTION} needs a FILE.")
+            first += [argument, file]
+        elif argument.startswith(f"{FILE_OPTION}="):
+            first.append(argument)
+        else:
+            rest.append(argument)
+    return first + rest
 
 
 def fail(message: str, status: int) -> None:

@@ -6,9 +6,10 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote_plus
 
 from .errors import Unusable
 from .model import Prior
@@ -19,6 +20,11 @@ SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 BURST = 20
 
 RATE = re.compile(rf"([1-9][0-9]{{0,8}})/({'|'.join(SECONDS)})")
+WHOLE = re.compile("[0-9]{1,20}")
+NUMBER = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,3})?")
+LOGIN = re.compile("(://[^/:@]*):.*@")
+SECRET = re.compile("pass(?!file)|pwd|secret|token|credential|api_?key", re.IGNORECASE)
+"""What is in the name of a URL's parameter whose value is nobody's to see."""
 
 
 class Malformed(ValueError):
@@ -27,7 +33,7 @@ class Malformed(ValueError):
 
 def whole(least: int, most: int) -> Callable[[str], int]:
     def parse(text: str) -> int:
-        if not text.isascii() or not text.isdigit() or not least <= int(text) <= most:
+        if not WHOLE.fullmatch(text) or not least <= int(text) <= most:
             raise Malformed(f"a whole number from {least} to {most}")
         return int(text)
 
@@ -36,13 +42,21 @@ def whole(least: int, most: int) -> Callable[[str], int]:
 
 def number(least: float, most: float) -> Callable[[str], float]:
     def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = -1.0
-        if not least <= value <= most:
+        if not NUMBER.fullmatch(text) or not least <= float(text) <= most:
             raise Malformed(f"a number from {least:g} to {most:g}")
-        return value
+        return float(text)
+
+    return parse
+
+
+def hundredths(least: float, most: float) -> Callable[[str], int]:
+    """A number, as so many hundredths: they alone are computed with."""
+
+    def parse(text: str) -> int:
+        value = 100 * Decimal(text if NUMBER.fullmatch(text) else -1)
+        if not 100 * least <= value <= 100 * most or value % 1:
+            raise Malformed(f"a number from {least:g} to {most:g}, with two decimals at most")
+        return int(value)
 
     return parse
 
@@ -99,7 +113,7 @@ SETTINGS = (
     Setting("issuer", "marquee", "the issuer (iss) that tokens must have"),
     Setting("audience", "marquee", "the audience (aud) that tokens must have"),
     Setting("prior_weight", "", "how many ratings of the prior mean each movie begins with: 0 is the plain mean; 10 unless set at the first start", whole(0, 1_000_000), "as the stores have it; 10 in new ones"),
-    Setting("prior_mean", "", "the prior mean, in points, to hundredths; 6.5 unless set at the first start", number(0.5, 10), "as the stores have it; 6.5 in new ones"),
+    Setting("prior_mean", "", "the prior mean, in points, to hundredths; 6.5 unless set at the first start", hundredths(0.5, 10), "as the stores have it; 6.5 in new ones"),
     Setting("refresh_seconds", "1", "the least time between two refreshes of the ten", number(0.05, 3)),
     Setting("rate_limit", "60/minute", "writes of one user: N/second, minute, hour or day, of which 20 may come at once, or off; reads and each client address get ten times as much", quota),
     Setting("trusted_proxies", "", "addresses or networks of proxies whose X-Forwarded-For counts", words),
@@ -131,17 +145,25 @@ class Settings:
     def prior(self, stands: Prior) -> Prior:
         """The prior that stands, with what is set in its place."""
         weight = self["prior_weight"] if self.texts["prior_weight"] else stands.weight
-        mean = round(100 * self["prior_mean"]) if self.texts["prior_mean"] else stands.mean
+        mean = self["prior_mean"] if self.texts["prior_mean"] else stands.mean
         return Prior(weight, mean)
 
     def shown(self, name: str) -> str:
-        """The text, without a password that a URL may hold; in brackets what holds without one."""
+        """The text, without what is secret in URLs; in brackets what holds without one."""
         text = self.texts[name] or f"({BY_NAME[name].unset})"
-        if "://" in text:
-            for url in text.split():
-                if password := urlsplit(url).password:
-                    text = text.replace(f":{password}@", ":***@")
-        return text
+        return re.sub(r"\S+://\S+", lambda url: masked(url[0]), text)
+
+
+def masked(url: str) -> str:
+    """A URL, or several with commas between, without its passwords."""
+    place, mark, query = url.partition("?")
+    parts = (
+        f"{part.partition('=')[0]}=***"
+        if SECRET.search(unquote_plus(part.partition("=")[0]))
+        else part
+        for part in query.split("&")
+    )
+    return LOGIN.sub(r"\1:***@", place) + mark + "&".join(parts)
 
 
 def load(
@@ -173,7 +195,7 @@ def load(
                 setting.parse(texts[setting.name])
             except Malformed as expected:
                 raise Unusable(
-                    f"{setting.name} ({source}) must be {expected}, and is {value!r}."
+                    f"{setting.name} ({source}) must be {expected}, and is {value!r:.100}."
                 ) from None
     return Settings(texts, sources)
 
@@ -202,5 +224,11 @@ def read_file(file: Path) -> dict[str, Any]:
 
 
 def nearest(name: str, names: list[str]) -> str:
-    close = difflib.get_close_matches(name, names, 1)
-    return f": did you mean {close[0]}?" if close else "."
+    """The end of a sentence about a name that is none: the one that it is most like."""
+    asked = difflib.SequenceMatcher(b=name.casefold())
+
+    def likeness(known: str) -> float:
+        asked.set_seq1(known.casefold())
+        return asked.ratio()
+
+    return f": did you mean {max(names, key=likeness)}?"

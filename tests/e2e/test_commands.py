@@ -160,6 +160,23 @@ def test_settings_say_what_counts_and_why(tmp_path):
     assert re.search(r"^port +8080 +default ", shown, re.MULTILINE)
 
 
+def test_the_file_counts_wherever_it_is_named(tmp_path):
+    file, other = tmp_path / "marquee.toml", tmp_path / "other.toml"
+    file.write_text('issuer = "toml"\n')
+    other.write_text('issuer = "other"\n')
+    for arguments in (
+        ("--config", file, "settings"),
+        ("settings", "--config", file),
+        ("settings", f"--config={file}"),
+        ("--config", other, "settings", "--config", file),
+    ):
+        assert re.search(r"^issuer +toml ", ok(*arguments), re.MULTILINE)
+    ok("token", "--config", file, "--user", "you", data=tmp_path)
+    for arguments in (("settings", "--config"), ("--config",), ("settings", "--config", tmp_path)):
+        done = marquee(*map(str, arguments))
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
 def test_a_flag_counts_before_a_variable(tmp_path):
     ok("token", "--user", "you", "--data", tmp_path / "flag", data=tmp_path / "variable")
     assert [path.name for path in tmp_path.iterdir()] == ["flag"]
@@ -169,6 +186,8 @@ def test_a_password_is_masked(tmp_path):
     shown = ok("settings", jwks="https://user:secret@keys.example/jwks")
     assert "secret" not in shown
     assert "https://user:***@keys.example/jwks" in shown
+    shown = marquee("doctor", data=tmp_path, jwks="https://user:secret@[::1]:1/jwks").stdout
+    assert "https://user:***@[::1]:1/jwks" in shown
 
 
 def test_an_unknown_name_in_the_file_is_an_error(tmp_path):

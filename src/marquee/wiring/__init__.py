@@ -151,7 +151,7 @@ async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
     if not settings["jwks"] and not are_made(key_folder(settings)):
         found.append((f"keys of tokens (our own, made in {key_folder(settings)} on need)", None))
         return found
-    keys = settings["jwks"] or f"our own, in {key_folder(settings)}"
+    keys = settings.shown("jwks") if settings["jwks"] else f"our own, in {key_folder(settings)}"
     try:
         source = token_keys(settings)
         await source.refresh()

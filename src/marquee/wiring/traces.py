@@ -14,7 +14,9 @@ def open_tracer(settings: Settings, roles: Sequence[str]) -> Tracer:
     if not url:
         return UNTRACED
     if not url.startswith(("http://", "https://")):
-        raise Unusable(f"traces_url must be http://… or https://…, and is {url}.")
+        raise Unusable(
+            f"traces_url must be http://… or https://…, and is {settings.shown('traces_url')}."
+        )
     try:
         from ..adapters.otlp import OtlpTracer
     except ImportError as missing:

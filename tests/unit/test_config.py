@@ -1,0 +1,85 @@
+"""Settings as texts: what is taken, what is refused in clear words, and what nobody may see."""
+
+import pytest
+
+from marquee.config import SETTINGS, load, nearest
+from marquee.errors import Unusable
+from marquee.model import Prior
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("port", "６０"), ("port", "8_0"), ("port", "+80"), ("port", "80.0"), ("port", "²")),
+        *(("port", "9" * 5000), ("workers", "0x2"), ("prior_weight", "-1"), ("prior_weight", " 1")),
+        *(("rate_limit", "６０/minute"), ("rate_limit", "6_0/minute"), ("rate_limit", "60")),
+        *(("refresh_seconds", "１"), ("refresh_seconds", "1_0"), ("refresh_seconds", "nan")),
+        *(("refresh_seconds", "1,5"), ("log_share", "inf"), ("log_share", "1e-" + "9" * 5000)),
+        *(("prior_mean", "6.555"), ("prior_mean", "６.５"), ("prior_mean", "1e999")),
+        *(("prior_mean", "NaN"), ("prior_mean", "6_5"), ("prior_mean", "10.01")),
+    ],
+)
+def test_odd_numbers_are_refused_in_one_clear_line(name, value, tmp_path):
+    file = tmp_path / "marquee.toml"
+    file.write_text(f'{name} = "{value}"', encoding="utf-8")
+    for load_it in (
+        lambda: load({}, {f"MARQUEE_{name.upper()}": value}),
+        lambda: load({}, {}, file),
+    ):
+        with pytest.raises(Unusable, match=rf"^{name} \(.* must be .*, and is ") as refused:
+            load_it()
+        assert len(str(refused.value)) < 400
+
+
+def test_numbers_as_people_write_them(tmp_path):
+    file = tmp_path / "marquee.toml"
+    file.write_text("prior_mean = 6.55\nport = 8_081\nlog_share = 1e-3\nrefresh_seconds = 2\n")
+    found = load({}, {}, file)
+    assert found.prior(Prior()) == Prior(10, 655)
+    assert (found["port"], found["log_share"], found["refresh_seconds"]) == (8081, 0.001, 2.0)
+    for text, mean in {"6.5": 650, "6.550": 655, "7": 700, "10": 1000, ".5": 50}.items():
+        assert load({}, {"MARQUEE_PRIOR_MEAN": text}).prior(Prior()).mean == mean
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    {
+        "redis://:s3cret@h:1": "redis://:***@h:1",
+        "postgresql://u:s3cret/@1@h/d postgresql://u2:s3cret2@h2/d": (
+            "postgresql://u:***@h/d postgresql://u2:***@h2/d"
+        ),
+        "postgresql://u@h/d?password=s3cret&sslmode=require": (
+            "postgresql://u@h/d?password=***&sslmode=require"
+        ),
+        "postgresql://h/d?sslcert=a&sslPassword=s3cret=": "postgresql://h/d?sslcert=a&sslPassword=***",
+        "postgresql://h/d?p%61ssword=s3cret  postgresql://h/e?passfile=/f": (
+            "postgresql://h/d?p%61ssword=***  postgresql://h/e?passfile=/f"
+        ),
+        "redis+cluster://u:s3cret,1@h1:1,h2:2": "redis+cluster://u:***@h1:1,h2:2",
+        "amqp://h/v?key=/key.pem&api_key=s3cret": "amqp://h/v?key=/key.pem&api_key=***",
+        "https://keys.example:8443/jwks?access_token=s3cret": (
+            "https://keys.example:8443/jwks?access_token=***"
+        ),
+        "cassandra://h1:9042,h2:9042/marquee?dc=one": "cassandra://h1:9042,h2:9042/marquee?dc=one",
+    }.items(),
+)
+def test_what_is_secret_in_a_url_is_masked(url, shown):
+    assert load({}, {"MARQUEE_MOVIES_URL": url}).shown("movies_url") == shown
+
+
+def test_whatever_is_unknown_the_nearest_name_is_told(tmp_path):
+    file = tmp_path / "marquee.toml"
+    for name, close in {"isuer": "issuer", "ISSUER": "issuer", "rateLimit": "rate_limit"}.items():
+        file.write_text(f"{name} = 1")
+        with pytest.raises(Unusable, match=f"did you mean {close}\\?$"):
+            load({}, {}, file)
+    names = [setting.name for setting in SETTINGS]
+    for name in ("zzz", "", "完", "x" * 1000):
+        file.write_text(f'"{name}" = 1', encoding="utf-8")
+        with pytest.raises(Unusable, match=r"did you mean \w+\?$"):
+            load({}, {}, file)
+        assert any(nearest(name, names) == f": did you mean {known}?" for known in names)
+    warnings: list[str] = []
+    load({}, {"MARQUEE_ZZZ": "1", "MARQUEE_RATELIMIT": "off"}, warn=warnings.append)
+    assert "did you mean MARQUEE_RATE_LIMIT?" in warnings[0]
+    assert "did you mean MARQUEE_" in warnings[1]
