@@ -113,9 +113,10 @@ async def aggregate_all(events: str, shards: Sequence[str]) -> tuple[float, floa
         log = kafka.KafkaLog(events, totals)
         closing.push_async_callback(log.close)
         stage = Aggregator(log, totals, MemoryNotices())
-        while await log.behind():
-            began = time.monotonic()
-            if await stage.step() and not first:
-                first = began
         last = time.monotonic()
-        return first or last, last
+        while True:
+            began = time.monotonic()
+            if await stage.step():
+                first, last = first or began, time.monotonic()
+            elif not await log.behind():
+                return first or last, last

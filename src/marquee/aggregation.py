@@ -73,8 +73,10 @@ class Aggregator:
         """Fold what is in the log by now; what comes meanwhile may wait."""
         left = await self._events.behind()
         while left > 0:
-            left -= await self.step()
-            left = min(left, await self._events.behind())  # another one may fold them, too
+            folded = await self.step()
+            left -= folded
+            if not folded:  # another one may have folded them; to ask each time costs as a fold
+                left = min(left, await self._events.behind())
 
     async def run(self) -> None:
         """Fold for ever, as the log delivers; while a store is away, try again every second."""
