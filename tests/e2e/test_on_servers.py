@@ -106,6 +106,70 @@ def test_what_a_newer_marquee_made_is_left_alone(empty, tmp_path, make_newer, us
     assert "newer Marquee" in done.stdout
 
 
+@pytest.fixture(scope="module")
+def two_sets(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Urls, Urls]]:
+    """Stores that belong together, and others that do, with other slots."""
+    data = tmp_path_factory.mktemp("two")
+    with stores() as ours, stores() as others:
+        ok(ours, data, "migrate", "--slots", "2", "--shards", "1")
+        ok(others, data, "migrate", "--slots", "3", "--shards", "1")
+        yield ours, others
+
+
+@pytest.mark.parametrize("command", ["migrate", "verify", "serve ratings --port 0"])
+def test_the_movie_store_of_other_ratings_is_refused(two_sets, tmp_path, command):
+    ours, others = two_sets
+    said = refused(ours | {"movies_url": others["movies_url"]}, tmp_path, *command.split())
+    for urls, name in ((ours, "ratings_url"), (ours, "movies_url"), (others, "movies_url")):
+        assert urls[name].split()[0].rpartition("/")[2].partition("?")[0] in said, said
+
+
+@pytest.mark.parametrize("command", ["top", "serve movies --port 0"])
+@pytest.mark.parametrize(
+    "shards",
+    [
+        lambda ours, others: [ours[0], others[1]],
+        lambda ours, others: [others[0], ours[1]],
+        lambda ours, _: [ours[1], ours[0]],
+        lambda ours, others: [*ours, others[0]],
+        lambda ours, _: ours[:1],
+    ],
+    ids=["another's second", "another's first", "swapped", "one too many", "one too few"],
+)
+def test_shards_that_are_no_set_are_refused(two_sets, tmp_path, command, shards):
+    ours, others = (urls["movies_url"].split() for urls in two_sets)
+    urls = two_sets[0] | {"movies_url": " ".join(shards(ours, others))}
+    assert "movies_url" in refused(urls, tmp_path, *command.split())
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["migrate", "verify", "serve relay --port 0", "serve aggregator --port 0"],
+)
+def test_a_topic_of_other_partitions_is_refused(two_sets, tmp_path, command):
+    ours, others = two_sets
+    urls = ours | {"events_url": others["events_url"]}
+    said = refused(urls, tmp_path, *command.split())
+    assert "3 partitions" in said
+    assert "2 slots" in said
+
+
+def test_stores_of_before_they_knew_each_other_get_to_know(two_sets, tmp_path):
+    ours, others = two_sets
+    address = parse(ours["ratings_url"])
+    with driver.connected(address) as session:
+        agreement = f"{address.keyspace}.agreement"
+        session.execute(f"DELETE FROM {agreement} WHERE name = 'movies' IF EXISTS")
+        select = f"SELECT value FROM {agreement} WHERE name = 'movies'"
+        server = Server(tmp_path, "ratings", **ours).start()
+        try:
+            eventually(lambda: session.execute(select).one(), lambda row: row is not None)
+            server.stop()
+        finally:
+            server.kill()
+    refused(ours | {"movies_url": others["movies_url"]}, tmp_path, "migrate")
+
+
 def test_roles_come_by_themselves_when_their_stores_do(empty, tmp_path):
     """Started in any order, before anybody migrated."""
     system = System(tmp_path, **empty)

@@ -4,7 +4,15 @@ A store that is away is no reason not to start: its calls say so, and it comes b
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Iterator,
+    Mapping,
+    Sequence,
+)
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -15,13 +23,16 @@ from ..adapters.memory import MemoryRateLimiter
 from ..config import Settings
 from ..errors import LogLost, MarqueeError, NotMade, StoreAway, Unusable
 from ..http.operations import Probe
-from ..ports import Slots, TotalsStore
 from ..relay import arrive
 from ..tracing import UNTRACED, Tracer
-from .stores import Run, Stores, Unneeded
+from .agreement import Agreement
+from .stores import Run, Stores, Unneeded, nothing_to_do
 
 ANSWER_SECONDS = 30.0
 """Within which a command finds its stores, or gives up."""
+
+INNER = ("shards", "slots")
+"""Parts that other parts stand on, and nobody else uses."""
 
 PATIENCE = 0.2
 """Seconds between two looks whether a store answers."""
@@ -52,6 +63,7 @@ class Opened:
     closing: AsyncExitStack
     probes: dict[str, Probe] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
+    agreement: Agreement = field(default_factory=Agreement)
 
     def add(self, name: str, store: Closing, probe: Probe, *runs: Run) -> None:
         self.closing.push_async_callback(store.close)
@@ -80,19 +92,19 @@ async def opened(
     async with AsyncExitStack() as closing:
         there = Opened(closing)
         parts = unneeded()
-        if "ratings" in needs:
-            parts |= open_ratings(settings, there, tracer)
         if "movies" in needs:
             parts |= open_movies(settings, there)
+        if "ratings" in needs:
+            parts |= open_ratings(settings, there, parts, tracer)
         if "events" in needs:
-            slots = partial(told_slots, parts)
-            parts |= open_events(settings, there, parts["totals"], slots, tracer)
+            parts |= open_events(settings, there, parts, tracer)
         if "cache" in needs:
             parts |= open_cache(settings, there)
         yield Stores(
-            **{name: part for name, part in parts.items() if name != "told"},
+            **{name: part for name, part in parts.items() if name not in INNER},
             probes=there.probes,
-            runs=there.runs,
+            runs=there.runs | {"agreement": there.agreement.run},
+            agree=there.agreement.step,
             drain=partial(arrive, parts["outbox"], parts["events"], parts["totals"]),
             catch_up=nothing_to_do,
             on_commit=lambda _: None,
@@ -103,39 +115,38 @@ async def opened(
 
 def unneeded() -> dict[str, Any]:
     ports = ("ratings", "outbox", "topic", "events", "totals", "catalogue", "charts", "cache")
-    others = ("notices", "limiter", "recall", "remember", "told", "on_applied", "stopped")
+    others = ("notices", "limiter", "recall", "remember", "on_applied", "stopped")
     return {name: Unneeded(f"the store of the {name}") for name in ports + others}
 
 
-async def nothing_to_do() -> None:
-    """Other processes do it."""
-
-
-def open_ratings(settings: Settings, there: Opened, tracer: Tracer) -> dict[str, Any]:
+def open_ratings(
+    settings: Settings, there: Opened, parts: Mapping[str, Any], tracer: Tracer
+) -> dict[str, Any]:
     from ..adapters import cassandra
 
     keyspace = cassandra.Cassandra(settings["ratings_url"])
     there.add("ratings", keyspace, keyspace.probe, keyspace.run)
+    if shards := parts.get("shards"):
+
+        async def agree() -> None:
+            await keyspace.agree(await shards.identity(), len((await shards.read_map()).places))
+
+        there.agreement.add(agree)
     ratings = cassandra.CassandraRatings(keyspace, tracer.here)
     outbox = cassandra.CassandraOutbox(keyspace, ratings)
-    return {"ratings": ratings, "outbox": outbox, "told": keyspace.recall}
+    return {"ratings": ratings, "outbox": outbox, "slots": partial(told_slots, keyspace.recall)}
 
 
 def open_movies(settings: Settings, there: Opened) -> dict[str, Any]:
     from ..adapters import postgres
 
     shards = postgres.Postgres(settings["movies_url"].split(), settings["movies_read_url"])
+    there.add("movies", shards, shards.probe, shards.run)
+    there.agreement.add(partial(shards.agree, settings.prior))
 
-    async def keep_agreeing() -> None:
-        """What processes must agree on is looked at as soon as it can be."""
-        while True:
-            try:
-                await shards.agree(settings.prior)
-                break
-            except StoreAway:
-                await asyncio.sleep(1)
+    async def slots() -> int:
+        return len((await shards.read_map()).places)
 
-    there.add("movies", shards, shards.probe, shards.run, keep_agreeing)
     totals = postgres.PostgresTotals(shards)
     return {
         "totals": totals,
@@ -144,27 +155,35 @@ def open_movies(settings: Settings, there: Opened) -> dict[str, Any]:
         "charts": postgres.PostgresCharts(shards),
         "recall": shards.recall,
         "remember": shards.remember,
+        "shards": shards,
+        "slots": slots,
     }
 
 
-async def told_slots(parts: Mapping[str, Any]) -> int:
+async def told_slots(recall: Callable[[str], Awaitable[str | None]]) -> int:
     """The number of slots, as the rating store was told: a relay asks no other."""
-    slots = await parts["told"]("slots")
+    slots = await recall("slots")
     if slots is None:
         raise NotMade("Nobody has agreed on slots yet: run `marquee migrate`.")
     return int(slots)
 
 
 def open_events(
-    settings: Settings, there: Opened, totals: TotalsStore, slots: Slots, tracer: Tracer
+    settings: Settings, there: Opened, parts: Mapping[str, Any], tracer: Tracer
 ) -> dict[str, Any]:
     url: str = settings["events_url"]
+    totals, slots = parts["totals"], parts["slots"]
     if url.startswith("kafka:"):
         from ..adapters.kafka import KafkaLog, KafkaTopic
 
         traced = tracer is not UNTRACED
         log, topic = KafkaLog(url, totals, traced=traced), KafkaTopic(url, slots)
         there.add("events", log, log.probe)
+
+        async def agree() -> None:
+            await log.agree(await slots())
+
+        there.agreement.add(agree)
         there.closing.push_async_callback(topic.close)
         return {"events": log, "topic": topic, "stopped": log.stopped}
     from ..adapters.rabbitmq import RabbitLog, RabbitTopic
@@ -191,7 +210,8 @@ async def answering(stores: Stores) -> AsyncIterator[None]:
     ``Unusable``."""
     runs = [asyncio.ensure_future(run()) for run in stores.runs.values()]
     waits = [
-        asyncio.ensure_future(answered(name, probe, runs)) for name, probe in stores.probes.items()
+        asyncio.ensure_future(answered(name, probe, runs))
+        for name, probe in {**stores.probes, "agreement": stores.agree}.items()
     ]
     try:
         await asyncio.gather(*waits)
@@ -228,8 +248,8 @@ def migrate(settings: Settings, slots: int | None, shards: int | None) -> list[s
 
     movies = settings["movies_url"].split()
     done = postgres.migrate(movies, slots, settings.prior, settings["movies_read_url"])
-    agreed = asyncio.run(agreed_slots(movies))
-    done += cassandra.migrate(settings["ratings_url"], shards, agreed)
+    agreed, identity = asyncio.run(agreed_at_home(movies))
+    done += cassandra.migrate(settings["ratings_url"], shards, agreed, identity)
     return done + migrate_events(settings["events_url"], agreed)
 
 
@@ -249,12 +269,13 @@ def migrate_events(url: str, slots: int) -> list[str]:
     return rabbitmq.migrate(url)
 
 
-async def agreed_slots(movies: Sequence[str]) -> int:
+async def agreed_at_home(movies: Sequence[str]) -> tuple[int, str]:
+    """The number of slots, and which movie store it is."""
     from ..adapters import postgres
 
     shards = postgres.Postgres(movies)
     try:
-        return len((await shards.read_map()).places)
+        return len((await shards.read_map()).places), await shards.identity()
     finally:
         await shards.close()
 
@@ -267,7 +288,8 @@ async def diagnose(settings: Settings) -> list[Finding]:
     found = await looked("ratings", partial(cassandra.diagnose, settings["ratings_url"]))
     found += await looked("movies", partial(postgres.diagnose, movies, replica))
     try:
-        look = partial(diagnose_events, settings["events_url"], await agreed_slots(movies))
+        slots, _ = await agreed_at_home(movies)
+        look = partial(diagnose_events, settings["events_url"], slots)
         found += await looked("events", look)
         found += await folded_log(settings)
     except MarqueeError as error:

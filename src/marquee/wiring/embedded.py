@@ -13,7 +13,7 @@ from ..config import Settings
 from ..errors import MarqueeError, Unusable
 from ..tracing import UNTRACED, Tracer
 from .keys import key_folder
-from .stores import Stores, Unneeded
+from .stores import Stores, Unneeded, nothing_to_do
 
 
 def database_file(settings: Settings) -> Path:
@@ -73,6 +73,7 @@ async def opened(
             runs={},
             drain=drain,
             catch_up=drain,
+            agree=nothing_to_do,
             recall=database.recall,
             remember=database.remember,
             on_commit=database.on_commit,

@@ -295,7 +295,7 @@ class Marquee:
             self._begin(name, run)
         with suppress(TimeoutError):  # a store that hangs is as one that is away
             async with asyncio.timeout(FIRST_SECONDS):
-                for step in self._first:
+                for step in (*self._first, self.stores.agree):
                     with suppress(StoreAway):
                         await step()
         await self._health.step()

@@ -32,7 +32,9 @@ class Stores:
     ``runs``: what each needs to go on in the background. ``drain``: wait until what was
     acknowledged by now is in the totals; ``catch_up``: the same, where nobody else does it.
     ``on_applied``: have a listener hear the versions of what each fold has newly applied, once it
-    is durable. ``stopped``: how many partitions of the log, of those that are ours, stand still.
+    is durable. ``agree``: raises ``Unusable`` where the stores do not belong together, or disagree
+    with the settings, ``StoreAway`` where that can't be told yet. ``stopped``: how many partitions
+    of the log, of those that are ours, stand still.
     """
 
     ratings: RatingStore
@@ -49,6 +51,7 @@ class Stores:
     runs: Mapping[str, Run]
     drain: Run
     catch_up: Run
+    agree: Run
     recall: Callable[[str], Awaitable[str | None]]
     remember: Callable[[str, str], Awaitable[None]]
     on_commit: Callable[[Callable[[int], None]], None]
@@ -56,6 +59,10 @@ class Stores:
     stopped: Callable[[], int]
     tracer: Tracer
     embedded: bool
+
+
+async def nothing_to_do() -> None:
+    """It is so already, or others see to it."""
 
 
 class Unneeded:

@@ -22,7 +22,7 @@ from ...errors import NotMade, StoreAway, Unusable
 from ...troubles import Trouble
 from .address import check_overlap, parse
 from .driver import AWAY, ERRORS, connect, copies_of, make_cluster, serial_level
-from .migration import MIGRATE, check_schema, floor_name, schema_of
+from .migration import MIGRATE, check_movies, check_schema, floor_name, schema_of
 
 TRIES = 3
 """Of a statement whose answer did not come. It is the same one, version or condition included, so
@@ -51,6 +51,7 @@ TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
 AGREED = "SELECT name, value FROM agreement WHERE name IN ('schema', 'rater_key', 'shards')"
 RECALL = "SELECT value FROM agreement WHERE name = ?"
 REMEMBER = "INSERT INTO agreement (name, value) VALUES (?, ?)"
+SETTLE = "INSERT INTO agreement (name, value) VALUES (?, ?) IF NOT EXISTS"
 SWEPT = "SELECT shard, swept FROM lease WHERE shard IN ?"
 
 NOT_MADE = f"The rating store has no schema yet: {MIGRATE}."
@@ -233,6 +234,24 @@ class Cassandra:
 
     async def remember(self, name: str, value: str) -> None:
         await self.execute(REMEMBER, (name, value))
+
+    async def agree(self, movies: str, slots: int) -> None:
+        """Keep to which movie store the ratings belong, where nobody has kept that yet, and into
+        how many slots it is divided. Raises ``Unusable`` where it is another one."""
+        check_movies(await self._settled("movies", movies), movies, self.address)
+        if (kept := await self._settled("slots", str(slots))) != str(slots):
+            raise Unusable(
+                f"{self.address} was told of {kept} slots, and the movie store has {slots}: name "
+                "two that belong together."
+            )
+
+    async def _settled(self, name: str, ours: str) -> str:
+        """What is kept under a name for ever: ours, where nothing was."""
+        if (kept := await self.recall(name)) is not None:
+            return kept
+        await self.compare_and_set(SETTLE, (name, ours))
+        ((value,),) = await self.execute(RECALL, (name,), serial=True)
+        return str(value)
 
     # ---- in the event loop
 

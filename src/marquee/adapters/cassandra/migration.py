@@ -5,6 +5,7 @@ import time
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from importlib import resources
 from typing import Any
 
@@ -70,12 +71,30 @@ def check_schema(schema: Schema, address: Address) -> None:
         )
 
 
-def migrate(url: str, shards: int | None = None, slots: int | None = None) -> list[str]:
+def check_movies(kept: str, ours: str, address: Address) -> None:
+    """Raises ``Unusable`` where the ratings are not those of our movie store. Of each: when it was
+    made, microseconds since 1970, and its address at that time."""
+    (made, name), (our_made, our_name) = kept.split(" ", 1), ours.split(" ", 1)
+    if made != our_made:
+        raise Unusable(
+            f"{address} keeps the ratings of the movie store {name}, made {at(made)}, and "
+            f"movies_url names {our_name}, made {at(our_made)}: name two that belong together."
+        )
+
+
+def at(made: str) -> str:
+    return datetime.fromtimestamp(int(made) / 1e6, UTC).isoformat(" ", "seconds")
+
+
+def migrate(
+    url: str, shards: int | None = None, slots: int | None = None, movies: str = ""
+) -> list[str]:
     """Make or upgrade the keyspace; what was done. Safe to run twice, and by two at once.
 
     ``shards``: of the outbox, where it is new; afterwards they stay. ``slots``: of the movies, as
-    the movie store has them: told here, too, for those who do not ask that one. Raises
-    ``Unusable`` for what is too new, ``StoreAway`` where the cluster can't be asked.
+    the movie store has them: told here, too, for those who do not ask that one. ``movies``: which
+    that is (``check_movies``). Raises ``Unusable`` for what is too new, or belongs to another movie
+    store, ``StoreAway`` where the cluster can't be asked.
     """
     address = parse(url)
     done = []
@@ -92,6 +111,9 @@ def migrate(url: str, shards: int | None = None, slots: int | None = None) -> li
             agreed.settle("shards", str(shards or SHARDS))
             check_agreed(agreed, address, shards=shards)
             begin_shards(session, agreed)
+            if movies:
+                agreed.settle("movies", movies)
+                check_movies(agreed.read("movies"), movies, address)
             if slots:
                 agreed.settle("slots", str(slots))
             check_agreed(agreed, address, slots=slots)

@@ -14,8 +14,8 @@ from confluent_kafka.admin import (
     TopicDescription,
 )
 
-from ...errors import StoreAway, Unusable
-from .client import CALL_SECONDS, MISSING, PASSING, Address, Settings, facts, patiently
+from ...errors import StoreAway
+from .client import CALL_SECONDS, MISSING, PASSING, Address, Settings, check_slots, facts, patiently
 
 RETENTION = timedelta(days=30)
 """Longer than the oldest backup that anybody wants back: from there on it is all read again."""
@@ -53,11 +53,7 @@ def migrate(
         facts(address, admin, PASSING | MISSING)  # brokers hear of it a moment later
         return [f"{address.topic}: made, {slots} partitions, {copies} copies of each"]
     found = facts(address, admin)
-    if found.partitions != slots:
-        raise Unusable(
-            f"There is a topic {address.topic} with {found.partitions} partitions, and the stores "
-            f"agree on {slots} slots: delete it, migrate, then run `marquee rebuild`."
-        )
+    check_slots(address, found.partitions, slots)
     if retention:
         wanted["retention.ms"] = milliseconds(retention)
     changed = amend(address, admin, wanted)

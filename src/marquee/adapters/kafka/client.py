@@ -131,6 +131,16 @@ def partitions(address: Address, admin: AdminClient) -> int:
     return patiently(address, ask)
 
 
+def check_slots(address: Address, found: int, slots: int) -> None:
+    """Raises ``Unusable`` where there is not a partition for each slot."""
+    if found != slots:
+        raise Unusable(
+            f"The topic {address.topic} has {found} partitions, and the stores agree on {slots} "
+            "slots: name the topic that was made with them, or delete this one, migrate and "
+            "rebuild."
+        )
+
+
 def facts(address: Address, admin: AdminClient, passing: Container[int] = PASSING) -> Facts:
     """From the controller: a client of before its death would go on asking the dead one. Raises
     ``StoreAway``."""

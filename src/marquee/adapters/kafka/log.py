@@ -17,7 +17,7 @@ from ...errors import LogLost, StoreAway
 from ...model import RatingChanged
 from ...ports import Batch, Poison, Position, TotalsStore
 from . import continuity
-from .client import Address, Facts, facts, partitions
+from .client import Address, Facts, check_slots, facts, partitions
 from .records import Content, mark_of
 from .source import Failed, Given, Run, Source, Taken
 
@@ -134,6 +134,10 @@ class KafkaLog:
         return await self._ask(continuity.bridges, found, positions)
 
     # ---- beside the port
+
+    async def agree(self, slots: int) -> None:
+        """Raises ``Unusable`` where the topic was made with another number of slots."""
+        check_slots(self._address, await self._ask(partitions), slots)
 
     def stopped(self) -> int:
         """How many partitions of ours stand still, until a rebuild."""

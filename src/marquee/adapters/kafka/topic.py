@@ -12,11 +12,11 @@ from contextlib import suppress
 
 from confluent_kafka import KafkaError, KafkaException, Producer
 
-from ...errors import StoreAway, Unusable
+from ...errors import StoreAway
 from ...events import encode
 from ...model import RatingChanged, slot_of
 from ...ports import Slots
-from .client import Address, partitions
+from .client import Address, check_slots, partitions
 from .records import TRACE, key_of
 
 SETTINGS = {
@@ -73,12 +73,7 @@ class KafkaTopic:
             if self._outlet is None:
                 self._slots = await self._agreed_slots()
                 found = await asyncio.to_thread(partitions, self._address, self._address.admin())
-                if found != self._slots:
-                    raise Unusable(
-                        f"The topic {self._address.topic} has {found} partitions, and "
-                        f"the stores agree on {self._slots} slots: name the topic that was made "
-                        "with them, or delete this one, migrate and rebuild."
-                    )
+                check_slots(self._address, found, self._slots)
                 self._outlet = Outlet(self._address)
             return self._outlet
 

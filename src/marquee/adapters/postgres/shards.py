@@ -16,7 +16,7 @@ from typing import Any, TypeVar
 from ...errors import MarqueeError, NotMade, StoreAway, Unusable
 from ...model import Prior, slot_of
 from .server import READ_SECONDS, Cursor, Job, Row, Server, rows_of
-from .versions import VERSION, check_schema, schema_of
+from .versions import VERSION, check_schema, named, schema_of
 
 LOOK_EVERY = 1.0
 """Seconds after which the map is read again, in case a slot has moved."""
@@ -111,11 +111,11 @@ class Postgres:
         """Raises ``StoreAway`` where any shard is away, ``Unusable`` where it is not ours."""
         await self._check_versions()
         await self.read_map()
-        for number, shard in enumerate(self.shards):
+        for shard in self.shards:
             ((writable,),) = await shard.fetch(PROBE)
             if not writable:
                 raise StoreAway("The movie store can't be written: it is a replica.")
-            check_number(number, dict_of(await shard.fetch(AGREED)))
+        await self._check_set()
 
     async def close(self) -> None:
         for server in (*self.shards, self._lists, self._replica):
@@ -125,16 +125,28 @@ class Postgres:
     # ---- what is agreed
 
     async def agree(self, prior: Priors) -> None:
-        """Raises ``Unusable`` where a schema is too new for us, or where the settings make another
-        prior of the one that stands."""
+        """Raises ``Unusable`` where a schema is too new for us, where these are not the shards of
+        one set in their order, or where the settings make another prior of the one that stands."""
         await self._check_versions()
         stands = (await self.read_map()).prior
+        await self._check_set()
         if prior(stands) != stands:
             raise Unusable(
                 f"The totals were made with the prior {describe(stands)}, and the settings say "
                 f"{describe(prior(stands))}: run `marquee migrate` to change it, or take the "
                 "setting away."
             )
+
+    async def identity(self) -> str:
+        """Which set of shards this is, made once, and its address: as ``MovieStore`` reads it."""
+        agreed = dict_of(await self.home.fetch(AGREED))
+        return f"{agreed['made_at']} {named(self.home.url)}"
+
+    async def _check_set(self) -> None:
+        """Raises ``Unusable`` where a database is not the shard that it is named as."""
+        home = dict_of(await self.home.fetch(AGREED))
+        for number, shard in enumerate(self.shards):
+            check_number(number, dict_of(await shard.fetch(AGREED)), home.get("made_at"))
 
     async def _check_versions(self) -> None:
         """Once: what is upgraded later is a newer Marquee's doing, which lets us go on."""
@@ -180,7 +192,7 @@ class Postgres:
 
     async def _read_map(self) -> SlotMap:
         agreed = dict_of(await self.home.fetch(AGREED))
-        check_number(0, agreed)
+        check_number(0, agreed, agreed.get("made_at"))
         places = [tuple(row) for row in await self.home.fetch(MAP)]
         if not places or len(places) != int(agreed["slots"]):
             raise NotMade("The movie store has no map of its slots yet: run `marquee migrate`.")
@@ -287,9 +299,10 @@ class Postgres:
         self._written_to = (await self.home.fetch("SELECT pg_current_wal_lsn()::text"))[0][0]
 
 
-def check_number(number: int, agreed: dict[str, str]) -> None:
-    """Raises ``Unusable`` where a database is not the shard that it is named as."""
-    if agreed.get("shard") != str(number):
+def check_number(number: int, agreed: dict[str, str], made_at: str | None) -> None:
+    """Raises ``Unusable`` where a database is not the shard that it is named as, of the set that
+    was made then."""
+    if (agreed.get("made_at"), agreed.get("shard")) != (made_at, str(number)):
         raise Unusable(
             f"The database number {number + 1} of movies_url is not that shard of this Marquee: "
             "name them in the order in which `marquee migrate` met them."
