@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import math
 import random
 import time
 from collections.abc import Callable
@@ -21,6 +22,9 @@ AT_LEAST_EVERY = 1.5
 CHART_SECONDS = 1.0
 """For so long another chart is fresh, or a little less: those drawn together need not grow old
 together."""
+
+ABANDONED_SECONDS = 15.0
+"""After so long without a refresh, beside the least time between two, nobody seems to do it."""
 
 STALE_SECONDS = 0.5
 """For so long after that it is still served while it is drawn anew."""
@@ -58,6 +62,7 @@ class Refresher:
         self._tracer = tracer
         self._stale = asyncio.Event()
         self._traces: list[str] = []
+        self._done_at = -math.inf
         notices.listen("catalogue", lambda _: self._stale.set())
         notices.listen("totals", self._changed)
 
@@ -73,7 +78,12 @@ class Refresher:
         with self._tracer.steps("refresh the ten", traces) as shown:
             chart = await self._charts.refresh()
             await self._cache.put(chart)
+        self._done_at = time.monotonic()
         self._notices.tell("ten", " ".join([str(chart.refreshed_at), *shown.values()]))
+
+    def check_refreshed(self) -> None:
+        """Raises ``StoreAway`` where it has long been in vain."""
+        check_age(time.monotonic() - self._done_at, self._least)
 
     async def run(self) -> None:
         trouble = Trouble(log, "the ten waits for a store")
@@ -87,6 +97,13 @@ class Refresher:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0, AT_LEAST_EVERY - self._least)):
                     await self._stale.wait()
+
+
+def check_age(seconds: float, least: float) -> None:
+    if seconds == math.inf:
+        raise StoreAway("Nobody has refreshed the ten yet: see that a refresher runs.")
+    if seconds > ABANDONED_SECONDS + least:
+        raise StoreAway(f"Nobody has refreshed the ten for {seconds:.0f} s: does a refresher run?")
 
 
 class Known(NamedTuple):
@@ -115,6 +132,7 @@ class TopRated:
         self._told = asyncio.Event()
         self._taken: Callable[[Chart], None] = lambda _: None
         self._true_at = 0.0
+        self._followed_at = -math.inf
         self.ten: Chart | None = None
         self._others: dict[ChartQuery, Known] = {}  # the last drawn last
         self._renewing: dict[ChartQuery, asyncio.Task[Chart]] = {}
@@ -132,6 +150,8 @@ class TopRated:
     def take(self, chart: Chart) -> None:
         if self.ten is not None and chart.refreshed_at <= self.ten.refreshed_at:
             return
+        if self.ten is not None:
+            self._followed_at = self._clock()
         # The store's clock tells once how old it is; from then on our own monotonic one counts.
         self._true_at = self._clock() - max(0.0, time.time() - chart.refreshed_at / 1e6)
         self.ten = chart
@@ -145,6 +165,13 @@ class TopRated:
     def age(self) -> float:
         """Seconds since the ten was last found true."""
         return self._clock() - self._true_at
+
+    def check_refreshed(self, least: float) -> None:
+        """Raises ``StoreAway`` where nobody has refreshed the ten for long, or ever; where one that
+        is newer came lately somebody does, whatever the clocks say. ``least``: as refreshers are
+        told."""
+        followed = self._clock() - self._followed_at
+        check_age(math.inf if self.ten is None else min(self.age(), followed), least)
 
     async def step(self) -> None:
         """Take the ten from the cache; where that is away, or has lost it, from its database."""

@@ -17,6 +17,7 @@ import pytest
 
 from marquee.adapters.cassandra import driver
 from marquee.adapters.cassandra.address import parse
+from marquee.adapters.postgres.charts import REFRESHING
 from tests.api.asking import eventually
 from tests.support.server import START_SECONDS, Server, marquee
 from tests.support.system import ROLES, System, stores
@@ -196,6 +197,44 @@ def test_roles_come_by_themselves_when_their_stores_do(empty, tmp_path):
 def status(client: httpx.Client) -> str:
     found: str = client.get("/health/ready").json()["status"]
     return found
+
+
+def test_a_ten_that_nobody_refreshes_is_told(empty, tmp_path):
+    """What can be answered is, and that it is not all is no secret."""
+
+    def told(process: Server) -> tuple[int, str, str]:
+        with process.client() as client:
+            ready = client.get("/health/ready")
+        its = ready.json()
+        detail = its["dependencies"]["refresher"].get("detail", "")
+        return ready.status_code, its["status"], detail
+
+    def tells(process: Server, words: str) -> None:
+        eventually(lambda: told(process), lambda t: t[:2] == (200, "degraded") and words in t[2])
+
+    system = System(tmp_path, **empty)
+    (reader,), (refresher,) = system.of("top-rated"), system.of("refresher")
+    try:
+        system.command("migrate")
+        reader.start()
+        tells(reader, "Nobody has refreshed the ten yet")
+        with reader.client() as client:
+            assert client.get("/movies/top-rated").json()["result"] == []
+        refresher.start()
+        for process in (reader, refresher):
+            eventually(lambda p=process: told(p), (200, "ok", "").__eq__)
+        with psycopg.connect(empty["movies_url"].split()[0]) as holder:
+            holder.execute("SELECT pg_advisory_lock(%s)", (REFRESHING,))
+            for process in (reader, refresher):
+                tells(process, "Nobody has refreshed the ten for")
+            reader.stop()
+            reader.start()
+            tells(reader, "Nobody has refreshed the ten for")
+        for process in (reader, refresher):
+            eventually(lambda p=process: told(p), (200, "ok", "").__eq__)
+            process.stop()
+    finally:
+        system.kill()
 
 
 def rate_the_first_movie(system: System) -> None:

@@ -154,6 +154,12 @@ class Marquee:
 
     def _top_rated(self) -> None:
         toprated = self._follow_the_ten()
+
+        async def follows() -> None:
+            toprated.check_refreshed(self.settings["refresh_seconds"])
+
+        if not self.stores.embedded:
+            self._probes["refresher"] = follows
         self._calls += charts_calls.endpoints(toprated)
         self._prepared[charts_calls.TEN] = charts_calls.Ten(toprated).answer
 
@@ -170,7 +176,8 @@ class Marquee:
         return self._toprated
 
     async def _have_the_ten(self) -> None:
-        if self.ten is None:
+        """One that was never refreshed keeps no other chart from being drawn."""
+        if self.ten is None and await self.stores.charts.ten() is not None:
             raise StoreAway("It was not read yet.")
 
     def _best_pictures(self) -> None:
@@ -216,6 +223,12 @@ class Marquee:
         least: float = self.settings["refresh_seconds"]
         refresher = Refresher(stores.charts, stores.cache, stores.notices, least, self._tracer)
         self._go_on("refresher", refresher.run, refresher.step)
+
+        async def refreshes() -> None:
+            refresher.check_refreshed()
+
+        if not stores.embedded:
+            self._probes["refresher"] = refreshes
         verified = Verified(stores.recall)
         self._runs["verified"] = verified.run
         text = "Movies whose totals were not what their ratings say, when `verify` last looked."
