@@ -1,5 +1,6 @@
 """Apache Cassandra 5.0: one node, or a ring of three at 127.0.0.1, .2 and .3."""
 
+import shlex
 import socket
 import struct
 from functools import cached_property
@@ -28,15 +29,21 @@ OPENS = [
     *("jdk.compiler/com.sun.tools.javac", "jdk.management/com.sun.management.internal"),
 ]
 
-FLAGS = [
-    *("-Xms96m", "-Xmx512m", "-XX:MaxDirectMemorySize=128m"),
+ROOMS = [
     *(f"--add-exports={room}=ALL-UNNAMED" for room in EXPORTS),
     *(f"--add-opens={room}=ALL-UNNAMED" for room in OPENS),
+]
+
+LOGGING = f"-Dlogback.configurationFile={HERE / 'logback.xml'}"
+
+FLAGS = [
+    *("-Xms96m", "-Xmx512m", "-XX:MaxDirectMemorySize=128m"),
+    *ROOMS,
     # The archive of classes is refused beside an agent otherwise.
     *("-XX:+UnlockDiagnosticVMOptions", "-XX:+AllowArchivingWithJavaAgent"),
     *("-Djdk.attach.allowAttachSelf=true", "-Dio.netty.tryReflectionSetAccessible=true"),
     *("-Dio.netty.eventLoopThreads=2", "-Dcassandra.libjemalloc=-"),
-    f"-Dlogback.configurationFile={HERE / 'logback.xml'}",
+    LOGGING,
     # On one machine there is nothing to wait for, nor to measure anew at each start.
     *("-Dcassandra.skip_wait_for_gossip_to_settle=0", "-Dcassandra.ring_delay_ms=100"),
     *("-Dcassandra.superuser_setup_delay_ms=2000", "-Dcassandra.memtable.row_overhead_size=180"),
@@ -45,16 +52,19 @@ FLAGS = [
 # The native protocol, version 4: https://cassandra.apache.org/doc/latest/cassandra/reference
 STARTUP, OPTIONS, SUPPORTED, QUERY, RESULT = 1, 5, 6, 7, 8
 QUORUM_OF_ALL = 3
+NODE_TOOL = "org.apache.cassandra.tools.NodeTool"
 WITH_EVERYBODY = "SELECT view_name FROM system_distributed.view_build_status"
 
 
 class Node(JavaServer):
     """Number ``index`` of ``count``, which have the ring in equal shares."""
 
-    def __init__(self, folder: Path, jars: Jars, ports: tuple[int, int], *, index: int, count: int):
+    def __init__(
+        self, folder: Path, jars: Jars, ports: tuple[int, int, int], *, index: int, count: int
+    ):
         super().__init__(folder, jars)
         self.host = f"127.0.0.{index + 1}"
-        self.port, self._storage_port = ports
+        self.port, self._storage_port, self._jmx_port = ports
         self._token = index * (TOKENS // count) - TOKENS // 2 + 1
 
     def prepare(self) -> None:
@@ -68,6 +78,18 @@ class Node(JavaServer):
             token=self._token,
         )
         (self.folder / "cassandra.yaml").write_text(yaml)
+        words = [*self.java("-Xmx64m", LOGGING, *ROOMS), NODE_TOOL, f"-p{self._jmx_port}"]
+        self.nodetool.write_text(f'#!/bin/sh\nexec {shlex.join(words)} "$@"\n')
+        self.nodetool.chmod(0o755)
+
+    @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
+    def nodetool(self) -> Path:
+        """The command that asks this node."""
+        return self.folder / "nodetool"
 
     def command(self) -> list[str]:
         (jamm,) = self.jars.jars.glob("jamm-*.jar")
@@ -78,6 +100,7 @@ class Node(JavaServer):
                 f"-Dcassandra.config={(self.folder / 'cassandra.yaml').as_uri()}",
                 f"-Dcassandra.storagedir={self.folder}",
                 f"-Dcassandra.logdir={self.folder}",
+                f"-Dcassandra.jmx.local.port={self._jmx_port}",
                 f"-Djava.io.tmpdir={self.folder}/tmp",
                 "-Dcassandra-foreground=yes",
             ),
@@ -123,11 +146,17 @@ class Cassandra(JavaPart):
 
     @cached_property
     def servers(self) -> list[Node]:
-        # A driver knows one port for all nodes of a ring.
+        # A driver knows one port for all nodes of a ring; JMX is on one address for all of them.
         ports = self.ports[self.names[0]], self.ports[f"{self.names[0]} storage"]
         count = len(self.names)
         return [
-            Node(self.folder / name, self.jars, ports, index=index, count=count)
+            Node(
+                self.folder / name,
+                self.jars,
+                (*ports, self.ports[f"{name} jmx"]),
+                index=index,
+                count=count,
+            )
             for index, name in enumerate(self.names)
         ]
 

@@ -1,0 +1,217 @@
+"""Backups of servers, by the scripts that ship: what is made of ratings and set back catches up; of
+ratings that are set back, the totals are made true. A damaged backup is refused."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import psycopg
+import pytest
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
+
+from engine.cassandra import Node
+from tests.api.asking import eventually
+from tests.chaos.ledger import Ledger, load, seed, stock, totals
+from tests.support import engine
+from tests.support.server import Server, marquee, serve
+from tests.support.system import stores
+
+SCRIPTS = Path(__file__).parents[2] / "deploy" / "backup"
+MINUTE = 60.0
+MOVIE = "kept"
+"""Whose totals are known exactly, beside those of the load."""
+
+pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+
+
+def script(name: str, *words: object, status: int = 0, **variables: object) -> str:
+    """What it complains of."""
+    done = subprocess.run(
+        [SCRIPTS / name, *map(str, words)],
+        check=False,
+        env=os.environ | {key: str(value) for key, value in variables.items()},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == status, done
+    return done.stderr
+
+
+def damaged(backup: Path, pattern: str) -> Path:
+    """A copy of which one byte is another one."""
+    copy = backup.with_name("damaged")
+    shutil.copytree(backup, copy)
+    file = max(copy.rglob(pattern), key=lambda file: file.stat().st_size)
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(content)
+    return copy
+
+
+def command(*words: str, status: int = 0, **settings: object) -> str:
+    done = marquee(*words, within=900, **settings)
+    assert done.returncode == status, done
+    return done.stdout
+
+
+# ---- PostgreSQL ----------------------------------------------------------------------------------
+
+
+def made_anew(url: str) -> None:
+    """A shard's database is gone, and there is an empty one in its place."""
+    name = conninfo_to_dict(url)["dbname"]
+    with psycopg.connect(make_conninfo(url, dbname="postgres"), autocommit=True) as beside:
+        beside.execute(f"DROP DATABASE {name} WITH (FORCE)")
+        beside.execute(f"CREATE DATABASE {name} ENCODING 'UTF8'")
+
+
+def folded(url: str) -> int:
+    """How far a shard has come in the log."""
+    with psycopg.connect(url) as shard:
+        row = shard.execute("SELECT sum(position) FROM slot").fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def test_a_postgres_that_is_set_back_catches_up_by_itself(tmp_path: Path):
+    told, backup = Ledger(), tmp_path / "backup"
+    with stores() as urls:
+        shards = urls["movies_url"].split()
+        told_to = {"MARQUEE_MOVIES_URL": urls["movies_url"]}
+        command("migrate", "--slots", "4", data=tmp_path / "data", **urls)
+        with serve(tmp_path, **urls) as server:
+            stock(server)
+            with load(server, told, seed()) as under:
+                under.await_answers(100)
+                script("postgres.sh", "backup", backup, **told_to)
+                under.await_answers(100)
+                assert "there already" in script(
+                    "postgres.sh", "backup", backup, status=1, **told_to
+                )
+                assert "not empty" in script("postgres.sh", "restore", backup, status=1, **told_to)
+            told.settle(server)
+            came_to = [folded(url) for url in shards]
+            server.stop()
+
+            for url in shards:
+                made_anew(url)
+            copy = damaged(backup, "shard-1.dump")
+            assert "damaged" in script("postgres.sh", "restore", copy, status=1, **told_to)
+            script("postgres.sh", "restore", backup, **told_to)
+            assert all(folded(url) < before for url, before in zip(shards, came_to, strict=True))
+            server.start()
+            told.count(server, within=MINUTE)
+
+            # One of them alone, while everything goes on.
+            with load(server, told, seed()) as under:
+                made_anew(shards[1])
+                script("postgres.sh", "restore", backup, 1, **told_to)
+                under.await_answers(100)
+            told.read_back(server)
+            told.count(server, within=MINUTE)
+            command("migrate", data=server.data, **urls)
+            command("verify", data=server.data, **urls)
+
+
+# ---- Cassandra -----------------------------------------------------------------------------------
+
+
+class Store:
+    """A Cassandra of this test's own, which has the ratings."""
+
+    def __init__(self, node: Node, keyspace: str) -> None:
+        self.node = node
+        self._keyspace = keyspace
+
+    def back_up(self, backup: Path) -> None:
+        nodetool = {"NODETOOL": self.node.nodetool}
+        script("cassandra.sh", "backup", self.node.data, backup, self._keyspace, **nodetool)
+
+    def lose(self, but: str = "") -> None:
+        """All that the node has, but that."""
+        self.node.stop()
+        for name in {"data", "commitlog", "hints", "saved_caches"} - {but}:
+            shutil.rmtree(self.node.folder / name, ignore_errors=True)
+
+    def restore(self, backup: Path, status: int = 0) -> str:
+        return script("cassandra.sh", "restore", backup, self.node.data, status=status)
+
+
+@pytest.fixture
+def urls_and_store(tmp_path: Path) -> Iterator[tuple[dict[str, str], Store]]:
+    with engine.own(tmp_path / "engine", "cassandra") as own:
+        servers = engine.need("kafka", "postgres", "redis") | own.variables(["cassandra"])
+        with stores(servers=servers) as urls:
+            keyspace = urls["ratings_url"].partition("?")[0].rpartition("/")[2]
+            node = own.server("cassandra")
+            assert isinstance(node, Node)
+            yield urls, Store(node, keyspace)
+
+
+def rating(server: Server, user: str) -> float | None:
+    """Of the movie that the load leaves alone, once the store answers."""
+    with server.client(user) as client:
+        answer = eventually(
+            lambda: client.get(f"/movies/{MOVIE}/users/rate"),
+            lambda answer: answer.status_code in {200, 404},
+            MINUTE,
+        )
+    return answer.json().get("rate")
+
+
+def await_totals(server: Server, expected: dict[float, int]) -> None:
+    with server.client() as client:
+        eventually(lambda: totals(client, MOVIE), lambda found: found == expected, MINUTE)
+
+
+def test_a_cassandra_that_is_set_back_lacks_what_came_later(tmp_path: Path, urls_and_store):
+    urls, store = urls_and_store
+    told, first, second = Ledger(), tmp_path / "first", tmp_path / "second"
+    command("migrate", "--slots", "4", "--shards", "4", data=tmp_path / "data", **urls)
+    with serve(tmp_path, **urls) as server:
+        stock(server, [*told.movies, MOVIE])
+        with load(server, told, seed()) as under:
+            under.await_answers(100)
+            store.back_up(first)
+            under.await_answers(100)
+        server.stop()
+
+        # With the commit log on top of it nothing is lost.
+        store.node.stop()
+        assert "not empty" in store.restore(first, status=1)
+        store.lose(but="commitlog")
+        store.restore(first)
+        store.node.start()
+        server.start()
+        rating(server, "early")
+        told.read_back(server)
+        told.count(server, within=MINUTE)
+
+        with server.client("early") as early:
+            assert early.post(f"/movies/{MOVIE}/users/rate", json={"rate": 8}).is_success
+        await_totals(server, {8: 1})
+        store.back_up(second)
+        # Of long ago: what is younger than ten minutes a rebuild leaves alone.
+        late = tmp_path / "late.csv"
+        late.write_text(f"movieId,userId,rate,ratedAt\n{MOVIE},late,9,2020-01-02T03:04:05Z\n")
+        command("import", "auto", str(late), data=server.data, **urls)
+        await_totals(server, {8: 1, 9: 1})
+        server.stop()
+
+        # Without it, what came after the backup is.
+        store.lose()
+        assert "damaged" in store.restore(damaged(second, "*-Data.db"), status=1)
+        assert not store.node.data.exists()
+        store.restore(second)
+        store.node.start()
+        server.start()
+        assert (rating(server, "early"), rating(server, "late")) == (8, None)
+        await_totals(server, {8: 1, 9: 1})
+        assert command("rebuild", data=server.data, **urls) == "1 movies were put right\n"
+        await_totals(server, {8: 1})
+        told.read_back(server)
+        told.count(server, within=MINUTE)
+        command("verify", data=server.data, **urls)
