@@ -405,7 +405,7 @@ def dead_letters(
         print(f"Dead letter {letter.id} is folded.")
         return True
 
-    kept = run(on_stores(settings(data=data), main, "ratings", "movies", "events"))
+    kept = run(on_stores(settings(data=data), main, "movies"))
     print(f"{kept} dead letters")
     if action and kept:
         raise typer.Exit(1)
