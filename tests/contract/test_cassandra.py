@@ -11,7 +11,7 @@ import pytest
 from marquee.adapters import cassandra
 from marquee.adapters.cassandra import cluster, driver
 from marquee.adapters.cassandra.address import parse
-from marquee.adapters.cassandra.migration import steps
+from marquee.adapters.cassandra.migration import make_keyspace, steps, use_keyspace
 from marquee.errors import StoreAway, Unusable
 from marquee.model import REMOVED, Rating
 from tests.support import cassandra as keyspaces
@@ -88,9 +88,28 @@ class TestMigration:
         with pytest.raises(Unusable, match="too few"):
             cassandra.migrate(new.replace("replication=1", "replication=3"))
 
+    def test_what_was_cut_short_or_lost_is_told(self, new):
+        with driver.connected(parse(new)) as session:
+            make_keyspace(session, parse(new))
+            use_keyspace(session, parse(new))
+            session.execute("CREATE TABLE agreement (name text PRIMARY KEY, value text)")
+        assert "half made, without rating, outbox" in faults(new)["schema"]
+        cassandra.migrate(new)
+        assert set(faults(new).values()) == {None}
+        with asked(new) as session:
+            session.execute("DELETE FROM agreement WHERE name = 'rater_key' IF EXISTS")
+            assert "half made" in faults(new)["schema"]
+            session.execute("DROP TABLE erased")
+        assert "lost erased: restore" in faults(new)["schema"]
+
     def test_nothing_is_there(self):
         with pytest.raises(StoreAway):
             cassandra.migrate("cassandra://127.0.0.1:1/k")
+
+
+def faults(url):
+    """What is wrong, by the last word of what was looked at."""
+    return {name.rpartition(" ")[2]: fault for name, fault in cassandra.diagnose(url)}
 
 
 def agreed(url):

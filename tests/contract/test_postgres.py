@@ -2,19 +2,33 @@
 
 import asyncio
 import random
+import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import islice
 
 import psycopg
 import pytest
+from psycopg.conninfo import make_conninfo
 
+from engine.postgres import ADMIN
 from marquee.adapters import postgres
+from marquee.adapters.postgres.diagnosing import RIGHTS, RIGHTS_AT_HOME, RIGHTS_OF_SLOT
 from marquee.adapters.postgres.shards import Moved
 from marquee.adapters.postgres.totals import fold_slots
 from marquee.errors import PositionMoved, StoreAway, Unusable
-from marquee.model import REMOVED, Applied, ChartQuery, Movie, Prior, RatingChanged, Totals, slot_of
-from marquee.ports import Batch, Correction, Position
+from marquee.model import (
+    REMOVED,
+    Applied,
+    ChartQuery,
+    Movie,
+    Nomination,
+    Prior,
+    RatingChanged,
+    Totals,
+    slot_of,
+)
+from marquee.ports import Batch, Correction, Poison, Position
 from tests.support import postgres as databases
 
 A, B = bytes(16), bytes(15) + b"\x01"
@@ -375,6 +389,67 @@ class TestMigrate:
             assert [s.movie.id for s in chart.entries] == [f"m{n}" for n in range(7, -1, -1)]
             assert await is_counted_right(stores)
             await stores.postgres.agree(lambda _: plain)
+
+
+class TestRights:
+    """What a login that is no owner needs, each by itself."""
+
+    @pytest.fixture
+    def limited(self):
+        """A database of one slot, and its address for a login that may do what it must."""
+        with databases.databases(1) as (url,):
+            postgres.migrate([url], 1)
+            owner = make_conninfo(url, user=ADMIN)
+            role = f"test_{secrets.token_hex(8)}"
+            execute(owner, f"CREATE ROLE {role} LOGIN PASSWORD 'limited'")
+            try:
+                execute(owner, f"GRANT USAGE ON SEQUENCE dead_letter_no TO {role}")
+                for table, rights in self.needed():
+                    execute(owner, f"GRANT {rights} ON {table} TO {role}")
+                execute(owner, f"ALTER MATERIALIZED VIEW top10_rated_movie OWNER TO {role}")
+                yield owner, make_conninfo(url, user=role, password="limited"), role
+            finally:
+                execute(owner, f"REASSIGN OWNED BY {role} TO CURRENT_USER")
+                execute(owner, f"DROP OWNED BY {role}")
+                execute(owner, f"DROP ROLE {role}")
+
+    def needed(self):
+        of_slot = {table.format(0): rights for table, rights in RIGHTS_OF_SLOT.items()}
+        return (RIGHTS | RIGHTS_AT_HOME | of_slot).items()
+
+    async def test_are_enough(self, limited):
+        _, url, _ = limited
+        assert problems([url]) == []
+        async with opened([url]) as stores:
+            await stores.catalogue.put(Movie("m", "Title", 1999))
+            await stores.catalogue.merge_nominations(
+                [Nomination(1, "Title", 1999, "1999", won=True)]
+            )
+            assert await stores.totals.fold(batch(("m", A, 1, 5))) == 1
+            await stores.totals.fold(Batch([], [Poison(b"x", "no event")], 0, 0, 1))
+            (letter,) = await stores.totals.dead_letters()
+            await stores.totals.bury(letter, None)
+            await stores.postgres.remember("name", "value")
+            assert len((await stores.charts.refresh()).entries) == 1
+            assert (await stores.catalogue.search("tit", None, None, None, 10))[0]
+            assert await stores.catalogue.delete("m")
+
+    def test_one_that_is_missing_is_told(self, limited):
+        owner, url, role = limited
+        for table, rights in self.needed():
+            for right in rights.split(", "):
+                execute(owner, f"REVOKE {right} ON {table} FROM {role}")
+                told = f"{role} lacks rights: GRANT {right} ON {table} TO {role};"
+                assert problems([url]) == [told]
+                execute(owner, f"GRANT {right} ON {table} TO {role}")
+        execute(owner, "ALTER MATERIALIZED VIEW top10_rated_movie OWNER TO CURRENT_USER")
+        execute(owner, f"GRANT SELECT ON top10_rated_movie TO {role}")
+        assert "refresh the ten" in problems([url])[0]
+
+    def test_a_table_that_is_gone_is_told(self, limited):
+        owner, url, _ = limited
+        execute(owner, "DROP TABLE listed_0")
+        assert "lacks listed_0" in problems([url])[0]
 
 
 class TestMoveSlots:

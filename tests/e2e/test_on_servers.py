@@ -18,6 +18,8 @@ import pytest
 from marquee.adapters.cassandra import driver
 from marquee.adapters.cassandra.address import parse
 from marquee.adapters.postgres.charts import REFRESHING
+from marquee.events import encode
+from marquee.model import RatingChanged
 from tests.api.asking import eventually
 from tests.support.server import START_SECONDS, Server, marquee
 from tests.support.system import ROLES, System, stores
@@ -73,6 +75,7 @@ def test_migrated_by_several_at_once_and_again(empty, tmp_path):
     assert "2 shards, for ever" in refused(empty, tmp_path, "migrate", "--shards", "3")
     other_prior = empty | {"prior_weight": "3"}
     assert "weight 10" in refused(other_prior, tmp_path, "serve", "--port", "0")
+    assert "weight 10" in unwell(other_prior, tmp_path)
 
 
 @pytest.mark.parametrize("command", ["top", "export ratings", "verify", "erase --user u"])
@@ -102,9 +105,15 @@ def test_what_a_newer_marquee_made_is_left_alone(empty, tmp_path, make_newer, us
     make_newer(empty)
     for command in ("migrate", uses, "serve --port 0"):
         assert "newer Marquee" in refused(empty, tmp_path, *command.split())
-    done = marquee("doctor", data=tmp_path, **empty)
+    assert "newer Marquee" in unwell(empty, tmp_path)
+
+
+def unwell(urls: Urls, data: Path) -> str:
+    """What the doctor finds wrong."""
+    done = marquee("doctor", within=120, data=data, **urls)
     assert done.returncode == 1
-    assert "newer Marquee" in done.stdout
+    lines = done.stdout.splitlines()
+    return "\n".join(line for line in lines if not line.endswith(": all is well"))
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +132,11 @@ def test_the_movie_store_of_other_ratings_is_refused(two_sets, tmp_path, command
     said = refused(ours | {"movies_url": others["movies_url"]}, tmp_path, *command.split())
     for urls, name in ((ours, "ratings_url"), (ours, "movies_url"), (others, "movies_url")):
         assert urls[name].split()[0].rpartition("/")[2].partition("?")[0] in said, said
+
+
+def test_the_doctor_finds_what_does_not_belong_together(two_sets, tmp_path):
+    ours, others = two_sets
+    assert "belong together" in unwell(ours | {"movies_url": others["movies_url"]}, tmp_path)
 
 
 @pytest.mark.parametrize("command", ["top", "serve movies --port 0"])
@@ -235,6 +249,21 @@ def test_a_ten_that_nobody_refreshes_is_told(empty, tmp_path):
             process.stop()
     finally:
         system.kill()
+
+
+def test_dead_letters_need_the_movie_store_alone(two_sets, tmp_path):
+    ours, _ = two_sets
+    nowhere = {"ratings_url": "cassandra://127.0.0.1:1/k", "events_url": "kafka://127.0.0.1:1"}
+    urls = ours | nowhere | {"cache_url": "redis://127.0.0.1:1"}
+    event = encode(RatingChanged("m", bytes(16), 1, 10))
+    with psycopg.connect(ours["movies_url"].split()[0], autocommit=True) as connection:
+        bury = "INSERT INTO dead_letter VALUES (%s, %s, 'why', 0)"
+        connection.cursor().executemany(bury, [(1, event), (2, b"nonsense")])
+    assert "why  nonsense\n2 dead letters\n" in ok(urls, tmp_path, "dead-letters")
+    retried = marquee("dead-letters", "retry", data=tmp_path, **urls)
+    assert retried.returncode == 1
+    assert "Dead letter 1 is folded." in retried.stdout
+    assert "1 dead letters" in retried.stdout
 
 
 def rate_the_first_movie(system: System) -> None:

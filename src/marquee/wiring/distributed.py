@@ -31,6 +31,9 @@ from .stores import Run, Stores, Unneeded, nothing_to_do
 ANSWER_SECONDS = 30.0
 """Within which a command finds its stores, or gives up."""
 
+AGREE_SECONDS = 5.0
+"""Within which stores that answer can say whether they agree."""
+
 INNER = ("shards", "slots")
 """Parts that other parts stand on, and nobody else uses."""
 
@@ -294,12 +297,28 @@ async def diagnose(settings: Settings) -> list[Finding]:
         found += await folded_log(settings)
     except MarqueeError as error:
         found.append(("events", f"what they must fit can't be had: {error}"))
+    found += await disagreement(settings)
     cache = f"cache ({settings.shown('cache_url')})"
     try:
         faults: list[str | None] = [*await redis.diagnose(settings["cache_url"])]
     except MarqueeError as error:
         faults = [str(error)]
     return [*found, *((cache, fault) for fault in faults or [None])]
+
+
+async def disagreement(settings: Settings) -> list[Finding]:
+    """Why a process would not start with these stores; what is away has been told of by itself."""
+    found: list[Finding] = []
+    for needs in (("movies",), ("movies", "ratings", "events")):
+        async with opened(settings, needs) as stores:
+            try:
+                async with asyncio.timeout(AGREE_SECONDS), answering(stores):
+                    pass
+            except Unusable as unusable:
+                found.append(("agreement", str(unusable)))
+            except (StoreAway, TimeoutError):
+                pass
+    return found[:1]
 
 
 async def folded_log(settings: Settings) -> list[Finding]:

@@ -1,7 +1,7 @@
 """What is wrong with the cluster, and what to do."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from cassandra import InvalidRequest, Unauthorized
 from cassandra.cluster import Session
@@ -10,7 +10,7 @@ from cassandra.metadata import protect_name
 from ...errors import MarqueeError
 from .address import Address, check_overlap, parse
 from .driver import ERRORS, connected, copies_of, datacenter_of, explained
-from .migration import MIGRATE, check_schema, floor_name, schema_of
+from .migration import MIGRATE, check_schema, floor_name, schema_of, tables
 
 OLDEST = 5
 COPIES = 3
@@ -22,7 +22,7 @@ NODE = "SELECT release_version, to_unix_timestamp(now()) FROM system.local"
 SYNC = "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'"
 RIGHTS = "LIST ALL PERMISSIONS OF {role}"
 ROLES = "LIST ROLES OF {role}"
-NEEDED = {"SELECT", "MODIFY"}
+NEEDED = ("MODIFY", "SELECT")
 TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
 SWEPT = "SELECT swept FROM {keyspace}.lease"
 LONG = 60
@@ -88,8 +88,16 @@ def schema(session: Session, address: Address) -> str | None:
             return None
         return row[0] if row else None
 
+    there = session.cluster.metadata.keyspaces[address.keyspace].tables
+    missing = ", ".join(table for table in tables() if table not in there)
     version = int(agreed("schema") or 0)
+    if there and version == 0:
+        return f"It is half made, without {missing}: {MIGRATE} again, which goes on from there."
     check_schema(schema_of(version, agreed(floor_name(version))), address)
+    if missing:
+        return f"It has lost {missing}: restore a backup of the keyspace."
+    if agreed("rater_key") is None:
+        return f"It is half made, without what all must agree on: {MIGRATE} again."
     return None
 
 
@@ -144,12 +152,22 @@ def rights(session: Session, address: Address) -> str | None:
         granted = session.execute(RIGHTS.format(role=role))
     except InvalidRequest:  # nothing is looked at when statements come
         return None
-    ours = ("<all keyspaces>", f"<keyspace {address.keyspace}>")
-    missing = NEEDED - {right for *_, resource, right in granted if resource in ours}
-    if missing:
-        needed = " and ".join(sorted(missing))
-        return f"GRANT {needed} ON KEYSPACE {address.keyspace} TO {role}."
+    held = {(resource, right) for *_, resource, right in granted}
+    grants = [grant for right in NEEDED for grant in lacking(address.keyspace, right, held)]
+    if grants:
+        return f"{address.user} lacks rights: " + " ".join(f"{g} TO {role};" for g in grants)
     return None
+
+
+def lacking(keyspace: str, right: str, held: Collection[tuple[str, str]]) -> list[str]:
+    """What is to be granted, so that there is a right on every table."""
+    if {("<all keyspaces>", right), (f"<keyspace {keyspace}>", right)} & set(held):
+        return []
+    wanted = tables()
+    without = [table for table in wanted if (f"<table {keyspace}.{table}>", right) not in held]
+    if without == wanted:
+        return [f"GRANT {right} ON KEYSPACE {keyspace}"]
+    return [f"GRANT {right} ON {keyspace}.{table}" for table in without]
 
 
 def relays(session: Session, address: Address) -> str | None:

@@ -1,5 +1,6 @@
 """The schema: numbered files, and what all processes must agree on, made once."""
 
+import re
 import secrets
 import time
 import uuid
@@ -33,6 +34,8 @@ MAKE_KEYSPACE = """
 MAKE_AGREEMENT = """
     CREATE TABLE IF NOT EXISTS agreement (name text PRIMARY KEY, value text) WITH id = {id}"""
 
+MADE = re.compile(r"CREATE TABLE IF NOT EXISTS (\w+)")
+
 READ = "SELECT value FROM agreement WHERE name = %s"
 SETTLE = "INSERT INTO agreement (name, value) VALUES (%s, %s) IF NOT EXISTS"
 CHANGE = "UPDATE agreement SET value = %s WHERE name = %s IF value = %s"
@@ -59,6 +62,11 @@ def floor_name(version: int) -> str:
 
 def schema_of(version: int, floor: str | None) -> Schema:
     return Schema(version, int(floor or version))
+
+
+def tables() -> list[str]:
+    """All that a keyspace has."""
+    return ["agreement", *(name for step in steps() for name in MADE.findall(step.script))]
 
 
 def check_schema(schema: Schema, address: Address) -> None:

@@ -1,6 +1,6 @@
 """What an administrator should know of the shards, and what to do about it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import psycopg
@@ -25,7 +25,40 @@ DURABLE = ("fsync", "full_page_writes", "synchronous_commit")
 SETTING = "SELECT current_setting(%s)"
 RECOVERY = "SELECT pg_is_in_recovery()"
 SLOTS = "SELECT no, epoch, moving FROM slot"
-MAY_WRITE = "SELECT has_table_privilege(%s, 'SELECT, INSERT, UPDATE, DELETE')"
+RIGHTS = {
+    "agreed": "SELECT",
+    "dead_letter": "SELECT, INSERT, DELETE",
+    "note": "SELECT, INSERT, UPDATE",
+    "schema_version": "SELECT",
+    "slot": "SELECT, UPDATE",
+}
+RIGHTS_AT_HOME = {
+    "listed": "SELECT",
+    "movie": "SELECT",
+    "nomination": "SELECT, INSERT, UPDATE",
+    "revision": "SELECT, UPDATE",
+    "slot_map": "SELECT",
+    "ten": "SELECT, UPDATE",
+    "top10_rated_movie": "SELECT",
+}
+RIGHTS_OF_SLOT = {
+    "applied_{}": "SELECT, INSERT, UPDATE",
+    "listed_{}": "SELECT, INSERT, UPDATE, DELETE",
+    "movie_{}": "SELECT, INSERT, UPDATE",
+}
+"""What serving takes, by table; `migrate` and `move-slots`, which make tables, take more."""
+
+# Each by itself: of several, one is enough for has_table_privilege.
+LACKING = """
+    SELECT wanted, string_agg(lacks, ', ' ORDER BY no)
+    FROM unnest(%s::text[], %s::text[]) WITH ORDINALITY AS asked (wanted, lacks, no)
+    WHERE NOT has_table_privilege(to_regclass(wanted)::oid, lacks)
+    GROUP BY wanted ORDER BY min(no)"""
+GONE = "SELECT wanted FROM unnest(%s::text[]) AS wanted WHERE to_regclass(wanted) IS NULL"
+MAY_BURY = "SELECT has_sequence_privilege('dead_letter_no', 'USAGE')"
+MAY_REFRESH = """
+    SELECT pg_has_role(relowner, 'USAGE') FROM pg_class
+    WHERE oid = to_regclass('top10_rated_movie')"""
 MAY_READ = "SELECT count(*) FROM (SELECT FROM {table} LIMIT 1) AS first"
 FOLLOWS = "SELECT NOT pg_is_in_recovery() OR EXISTS (SELECT FROM pg_stat_wal_receiver)"
 LAG = """
@@ -68,6 +101,7 @@ def troubles(shard: Connection, url: str, number: int, home: dict[str, Any]) -> 
         yield "It is a replica: name its primary, or promote it."
     if not one(shard, EXISTS, ("schema_version",)):
         yield "It has no schema: run `marquee migrate`."
+    yield from troubles_of_rights(shard, RIGHTS | (RIGHTS_AT_HOME if number == 0 else {}))
     if read_schema(shard, url).version < len(steps()):
         yield "Its schema is older than this Marquee: run `marquee migrate`."
     stands = agreed(shard)
@@ -95,12 +129,28 @@ def troubles_of_slots(shard: Connection, number: int, places: Sequence[Any]) -> 
             yield f"Slot {slot} is paused or incomplete: run `marquee move-slots` for it again."
         if holder != number and slot in held:
             yield f"Slot {slot} was left behind by a move: run `marquee move-slots` for it again."
-        tables = ["applied", "movie", "listed"] if holder == number else []
-        for table in tables:
-            if not one(shard, MAY_WRITE, (f"{table}_{slot}",)):
-                yield f"{shard.info.user} may not write {table}_{slot}: GRANT it."
+        if holder == number:
+            wanted = {table.format(slot): rights for table, rights in RIGHTS_OF_SLOT.items()}
+            yield from troubles_of_rights(shard, wanted)
         for table in FAR if number == 0 and holder != 0 else ():
             yield from troubles_of_reading(shard, f"far_{table}_{slot}", holder)
+
+
+def troubles_of_rights(shard: Connection, wanted: Mapping[str, str]) -> Iterator[str]:
+    if gone := [table for (table,) in shard.execute(GONE, (list(wanted),))]:
+        yield f"It lacks {', '.join(gone)}: restore a backup of it."
+    user, pairs = shard.info.user, [(t, r) for t, rs in wanted.items() for r in rs.split(", ")]
+    lacking = shard.execute(LACKING, tuple(map(list, zip(*pairs, strict=True)))).fetchall()
+    if lacking:
+        grants = " ".join(f"GRANT {rights} ON {table} TO {user};" for table, rights in lacking)
+        yield f"{user} lacks rights: {grants}"
+    if "dead_letter" in wanted and not one(shard, MAY_BURY):
+        yield f"{user} lacks rights: GRANT USAGE ON SEQUENCE dead_letter_no TO {user};"
+    if "top10_rated_movie" in wanted and not one(shard, MAY_REFRESH):
+        yield (
+            f"{user} may not refresh the ten, which takes its owner: "
+            f"ALTER MATERIALIZED VIEW top10_rated_movie OWNER TO {user};"
+        )
 
 
 def troubles_of_reading(home: Connection, table: str, holder: int) -> Iterator[str]:
