@@ -517,7 +517,7 @@ def promises(stores: "Stores") -> "Promises":
     from .promises import Promises
 
     log = None if stores.embedded else stores.events
-    return Promises(stores.ratings, stores.totals, stores.drain, log)
+    return Promises(stores.ratings, stores.totals, stores.drain, log, stores.settle)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from . import events
-from .errors import Invalid, PositionMoved
+from .errors import Invalid, LogLost, PositionMoved
 from .model import NEVER, REMOVED, Applied, Pair, RatingChanged, Totals
 from .ports import Batch, Correction, DeadLetter, EventLog, RatingStore, TotalsStore
 
@@ -34,9 +34,14 @@ class Drift(NamedTuple):
     counted: Totals
 
 
+async def nothing_is_half_done() -> None:
+    """Where a rating and its event are kept at once."""
+
+
 class Promises:
-    """``drain``: folds, or waits for, what was acknowledged by the time it is called. ``log``:
-    the event log, where it may be lost while the totals are not."""
+    """``drain``: folds, or waits for, what was acknowledged by the time it is called; where that
+    can't come any more, ``settle`` waits until what was begun is no longer half done. ``log``: the
+    event log, where it may be lost while the totals are not."""
 
     def __init__(
         self,
@@ -44,11 +49,13 @@ class Promises:
         totals: TotalsStore,
         drain: Callable[[], Awaitable[None]],
         log: EventLog | None = None,
+        settle: Callable[[], Awaitable[None]] = nothing_is_half_done,
     ) -> None:
         self._ratings = ratings
         self._log = log
         self._totals = totals
         self._drain = drain
+        self._settle = settle
 
     # ---- verify
 
@@ -170,7 +177,10 @@ class Promises:
         stores an event may be ahead of its rating, and a version is no age in an import."""
         orphans = {pair: seen for pair, seen in orphans.items() if seen.value != REMOVED}
         if orphans:
-            await self._drain()
+            try:
+                await self._drain()
+            except LogLost:  # the word of the store is all there is
+                await self._settle()
             async for event in self._sent_anew({movie_id for movie_id, _ in orphans}):
                 orphans.pop((event.movie_id, event.rater), None)
         return orphans

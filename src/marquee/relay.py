@@ -310,10 +310,6 @@ async def arrive(
     Raises ``StoreAway`` where nobody seems to be at work, ``LogLost`` where nobody can be.
     """
     await events.check()  # else it is no use to wait
-    bucket = (await outbox.now() + AHEAD) // MINUTE
-
-    async def swept() -> int:
-        return min(await outbox.swept_to())
 
     async def folded(partition: int) -> int:
         return (await totals.position(partition)).offset
@@ -321,7 +317,7 @@ async def arrive(
     async def waiting() -> int:
         return -await events.behind()
 
-    await reach(bucket, swept, "No relay sweeps the outbox.", pause)
+    await settle(outbox, pause)
     await events.check()
     ends = await events.ends()
     for partition, end in ends.items():
@@ -330,6 +326,17 @@ async def arrive(
         await reach(0, waiting, NOBODY_FOLDS, pause)
         await pause(HELD_SECONDS)
         await reach(0, waiting, NOBODY_FOLDS, pause)
+
+
+async def settle(outbox: Outbox, pause: Pause = asyncio.sleep) -> None:
+    """Wait until nothing of what was begun before is half done any more: until it is swept. Raises
+    ``StoreAway`` where nobody seems to be at work."""
+    bucket = (await outbox.now() + AHEAD) // MINUTE
+
+    async def swept() -> int:
+        return min(await outbox.swept_to())
+
+    await reach(bucket, swept, "No relay sweeps the outbox.", pause)
 
 
 async def reach(

@@ -266,6 +266,34 @@ async def test_a_removal_in_the_new_topic_is_folded_after_a_rebuild(processes):
     assert all(processes.movies.totals[name] == one(5) for name in named(10, first=20))
 
 
+@pytest.mark.parametrize("from_the_start", [False, True])
+async def test_old_removals_that_were_lost_are_made_good_by_a_rebuild(processes, from_the_start):
+    """The store no longer tells of them, and no event ever will; also where the totals were set
+    back and nothing seems to be missing."""
+    ratings = memory.MemoryRatings(memory.RatingDisk(), itertools.count(LONG_AGO).__next__)
+    await ratings.merge([Rating("u", movie, 5, LONG_AGO) for movie in named(30)])
+    await processes.publish(sent(ratings))
+    log = await processes.log()
+    await fold_all(processes, log, 30)
+    logs.delete_topic(processes.url)
+    await made_anew(processes.url)
+    await ratings.merge([Rating("u", movie, REMOVED, LONG_AGO + 1) for movie in named(20)])
+    sent(ratings)
+    if from_the_start:
+        processes.movies.positions.clear()
+        processes.movies.marks.clear()
+    settled = []
+
+    async def settle():
+        settled.append(await processes.totals.applied([]))
+
+    await Promises(ratings, processes.totals, log.check, log, settle).rebuild()
+    assert bool(settled) != from_the_start
+    await log.check()
+    assert all(processes.movies.totals[name] == Totals() for name in named(20))
+    assert all(processes.movies.totals[name] == one(5) for name in named(10, first=20))
+
+
 def sent(ratings):
     outbox = ratings._disk.outbox
     events = list(outbox.values())

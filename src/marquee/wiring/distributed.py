@@ -23,7 +23,7 @@ from ..adapters.memory import MemoryRateLimiter
 from ..config import Settings
 from ..errors import LogLost, MarqueeError, NotMade, StoreAway, Unusable
 from ..http.operations import Probe
-from ..relay import arrive
+from ..relay import arrive, settle
 from ..tracing import UNTRACED, Tracer
 from .agreement import Agreement
 from .stores import Run, Stores, Unneeded, nothing_to_do
@@ -109,6 +109,7 @@ async def opened(
             runs=there.runs | {"agreement": there.agreement.run},
             agree=there.agreement.step,
             drain=partial(arrive, parts["outbox"], parts["events"], parts["totals"]),
+            settle=partial(settle, parts["outbox"]),
             catch_up=nothing_to_do,
             on_commit=lambda _: None,
             tracer=tracer,

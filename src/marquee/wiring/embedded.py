@@ -72,6 +72,7 @@ async def opened(
             probes={"ratings": database.probe, "movies": database.probe},
             runs={},
             drain=drain,
+            settle=nothing_to_do,
             catch_up=drain,
             agree=nothing_to_do,
             recall=database.recall,

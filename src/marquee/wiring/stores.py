@@ -30,7 +30,8 @@ class Stores:
     """What answers each port, and what is to be known of it.
 
     ``runs``: what each needs to go on in the background. ``drain``: wait until what was
-    acknowledged by now is in the totals; ``catch_up``: the same, where nobody else does it.
+    acknowledged by now is in the totals; ``catch_up``: the same, where nobody else does it;
+    ``settle``: wait until it is no longer half done.
     ``on_applied``: have a listener hear the versions of what each fold has newly applied, once it
     is durable. ``agree``: raises ``Unusable`` where the stores do not belong together, or disagree
     with the settings, ``StoreAway`` where that can't be told yet. ``stopped``: how many partitions
@@ -50,6 +51,7 @@ class Stores:
     probes: Mapping[str, Probe]
     runs: Mapping[str, Run]
     drain: Run
+    settle: Run
     catch_up: Run
     agree: Run
     recall: Callable[[str], Awaitable[str | None]]
