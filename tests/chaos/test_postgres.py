@@ -9,8 +9,9 @@ import psycopg
 import pytest
 
 from marquee.adapters import postgres
+from marquee.adapters.postgres.shards import REPLICA_SECONDS
 from marquee.errors import PositionMoved, StoreAway
-from marquee.model import Movie, RatingChanged, slot_of
+from marquee.model import ChartQuery, Movie, RatingChanged, slot_of
 from marquee.ports import Batch
 from tests.support import engine
 
@@ -200,6 +201,85 @@ async def test_lists_come_from_the_replica_while_it_follows(urls, servers):
         await stores.catalogue.put(Movie(THERE, title))
         await until(found)
         await asyncio.to_thread(replica.start)
+
+
+@pytest.fixture
+def replica(servers):
+    """Runs again afterwards."""
+    found = servers.server("postgres-1-replica")
+    yield found
+    found.signal(signal.SIGCONT)
+
+
+@pytest.fixture
+def read_url(servers):
+    return servers.variables(["postgres-replicated"])["MARQUEE_MOVIES_READ_URL"]
+
+
+async def lists(stores):
+    """All that is read as lists are; the titles, and how long it took."""
+    began = time.monotonic()
+    found, _ = await stores.catalogue.search("", None, None, None, 10)
+    chart = await stores.charts.chart(ChartQuery())
+    await stores.charts.ten()
+    titles = {standing.movie.title for standing in (*found, *chart.entries)}
+    return titles, time.monotonic() - began
+
+
+async def follows(replica, primary):
+    """Return as soon as the replica has all that was written by now."""
+    written = primary.query("SELECT pg_current_wal_lsn()")
+
+    async def holds():
+        await asyncio.sleep(0.05)
+        return replica.query(f"SELECT pg_last_wal_replay_lsn() >= '{written}'") == "t"
+
+    await until(holds)
+
+
+async def test_a_replica_that_hangs_is_left_alone(urls, read_url, replica):
+    async with opened(urls, read_url) as stores:
+        await stores.catalogue.put(Movie(HERE, "Here"))
+        await lists(stores)  # there are connections to both
+        replica.signal(signal.SIGSTOP)
+        titles, took = await lists(stores)
+        assert "Here" in titles
+        assert took < REPLICA_SECONDS + 2
+        began = time.monotonic()
+        for _ in range(20):
+            await lists(stores)
+        assert time.monotonic() - began < REPLICA_SECONDS
+        replica.signal(signal.SIGCONT)
+
+
+async def test_lists_come_from_the_replica_while_the_primary_is_away(
+    urls, read_url, primaries, replica
+):
+    async with opened(urls, read_url) as stores:
+        await stores.catalogue.put(Movie(HERE, "Here"))
+        await follows(replica, primaries[0])
+        primaries[0].kill()
+        assert "Here" in (await lists(stores))[0]
+    async with opened(urls, read_url) as begun_meanwhile:
+        assert "Here" in (await lists(begun_meanwhile))[0]
+
+
+async def test_an_old_replica_is_better_than_none(urls, read_url, primaries, replica):
+    async with opened(urls, read_url) as stores:
+        await stores.catalogue.put(Movie(HERE, "Here"))
+        await follows(replica, primaries[0])
+        replica.query("SELECT pg_wal_replay_pause()")
+        try:
+            await stores.catalogue.put(Movie(HERE, "Later"))
+
+            async def seen():
+                return "Later" in (await lists(stores))[0]
+
+            await until(seen)
+            primaries[0].kill()
+            assert "Here" in (await lists(stores))[0]
+        finally:
+            replica.query("SELECT pg_wal_replay_resume()")
 
 
 async def test_a_replica_that_is_promoted_takes_over(tmp_path):

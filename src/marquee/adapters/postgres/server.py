@@ -21,7 +21,8 @@ CALL_SECONDS = 10.0
 SCAN_SECONDS = 60.0
 CONNECT_SECONDS = 2
 REST_SECONDS = 1.0
-"""A server that did not answer is left alone for so long: callers are told at once."""
+"""A server that did not answer is left alone for so long, unless it is said otherwise: callers are
+told at once."""
 
 LIMITS = {
     "statement_timeout": "8s",
@@ -67,24 +68,32 @@ logging.getLogger("psycopg").setLevel(logging.CRITICAL)  # what it meets, caller
 
 
 class Server:
-    """Connects when it is first asked. ``settings``: of its sessions, beside ``LIMITS``."""
+    """Connects when it is first asked. ``settings``: of its sessions, beside ``LIMITS``. ``rest``:
+    seconds for which it is left alone where it did not answer."""
 
-    def __init__(self, url: str, settings: Mapping[str, str] = BY_KEY, most: int = 8) -> None:
+    def __init__(
+        self,
+        url: str,
+        settings: Mapping[str, str] = BY_KEY,
+        most: int = 8,
+        rest: float = REST_SECONDS,
+    ) -> None:
         self.url = url
         self._parameters = parameters(url, LIMITS | dict(settings))
         self._trouble = Trouble(log, f"PostgreSQL at {named(url)}")
         self._room = asyncio.Semaphore(most)
         self._idle: list[Connection] = []
+        self._rest = rest
         self._resting_until = 0.0
         self._closed = False
 
-    async def fetch(self, query: str, values: Any = ()) -> list[Row]:
+    async def fetch(self, query: str, values: Any = (), seconds: float = READ_SECONDS) -> list[Row]:
         """The rows of one reading statement."""
 
         async def job(cursor: Cursor) -> list[Row]:
             return await rows_of(cursor, query, values)
 
-        return await self._try_twice(job, READ_SECONDS)
+        return await self._try_twice(job, seconds)
 
     async def scan(self, query: str, values: Any = ()) -> list[Row]:
         """The same, where it may take a while."""
@@ -151,7 +160,7 @@ class Server:
     async def _connection(self, deadline: float) -> AsyncIterator[Connection]:
         if asyncio.get_running_loop().time() < self._resting_until:
             raise StoreAway("The movie store does not answer.")
-        connection = self._idle.pop() if self._idle else await self._connect()
+        connection = self._idle.pop() if self._idle else await self._connect(deadline)
         timer = asyncio.get_running_loop().call_at(deadline, self._hang_up, connection)
         try:
             try:
@@ -168,27 +177,34 @@ class Server:
             else:
                 await connection.close()
 
-    async def _connect(self) -> Connection:
+    async def _connect(self, deadline: float) -> Connection:
         if self._closed:
             raise StoreAway("The movie store is closing.")
         now = asyncio.get_running_loop().time
         began = now()
         try:
-            connection = await psycopg.AsyncConnection.connect(**self._parameters)
+            async with asyncio.timeout_at(deadline):
+                connection = await psycopg.AsyncConnection.connect(**self._parameters)
+        except TimeoutError:
+            self._leave_alone()
+            raise StoreAway("The movie store does not answer.") from None
         except psycopg.OperationalError as error:
             if now() - began >= CONNECT_SECONDS:
-                self._resting_until = now() + REST_SECONDS
+                self._leave_alone()
             raise self._ours(error) from error
         connection.prepared_max = 500  # each slot has statements of its own
         return connection
 
     def _hang_up(self, connection: Connection) -> None:
         """End a connection whose server has stopped answering: who waits for it hears of it now."""
-        self._resting_until = asyncio.get_running_loop().time() + REST_SECONDS
+        self._leave_alone()
         with suppress(OSError, psycopg.Error):
             line = socket.socket(fileno=os.dup(connection.fileno()))
             with line:
                 line.shutdown(socket.SHUT_RDWR)
+
+    def _leave_alone(self) -> None:
+        self._resting_until = asyncio.get_running_loop().time() + self._rest
 
     def _ours(self, error: psycopg.Error) -> MarqueeError:
         """In our terms; its own words go to the log alone."""

@@ -10,16 +10,20 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
 from ...errors import MarqueeError, NotMade, StoreAway, Unusable
 from ...model import Prior, slot_of
-from .server import READ_SECONDS, Cursor, Job, Row, Server, rows_of
+from .server import Cursor, Job, Row, Server, rows_of
 from .versions import VERSION, check_schema, named, schema_of
 
 LOOK_EVERY = 1.0
 """Seconds after which the map is read again, in case a slot has moved."""
+
+REPLICA_SECONDS, REPLICA_RESTS = 1.0, 10.0
+"""So long a replica is waited for; then home is asked instead, and it alone for so long."""
 
 LISTS = {
     "plan_cache_mode": "force_custom_plan",  # which tables are read depends on the values
@@ -88,7 +92,9 @@ class Postgres:
         self.shards = [Server(url) for url in urls]
         self.home = self.shards[0]
         self._lists = Server(urls[0], LISTS)
-        self._replica = Server(read_url.split(maxsplit=1)[0], LISTS) if read_url else None
+        self._replica: Server | None = None
+        if read_url:
+            self._replica = Server(read_url.split(maxsplit=1)[0], LISTS, rest=REPLICA_RESTS)
         self._replica_follows = True
         self._versions_checked = False
         self._written_to = "0/0"
@@ -285,17 +291,23 @@ class Postgres:
 
     async def lists(self, job: Job[T]) -> T:
         """What a job reads as of one moment, a second or two ago: from the replica where it
-        follows, else from home."""
-        if self._replica is not None and self._replica_follows:
-            with suppress(StoreAway):
-                return await self._replica.transact(job, begin=AS_OF_NOW, seconds=READ_SECONDS)
-        return await self._lists.transact(job, begin=AS_OF_NOW)
+        follows, else from home; where that is away, from the replica as it is."""
+        home = partial(self._lists.transact, job, begin=AS_OF_NOW)
+        if self._replica is None:
+            return await home()
+        replica = partial(self._replica.transact, job, begin=AS_OF_NOW, seconds=REPLICA_SECONDS)
+        first, then = (replica, home) if self._replica_follows else (home, replica)
+        try:
+            return await first()
+        except StoreAway:
+            return await then()
 
     async def _compare_replica(self, replica: Server) -> None:
         """Whether it has come as far as home was a look ago."""
         before = self._written_to
         follows = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
-        self._replica_follows = (await replica.fetch(follows, (before,)))[0][0] is not False
+        ((reached,),) = await replica.fetch(follows, (before,), REPLICA_SECONDS)
+        self._replica_follows = reached is not False
         self._written_to = (await self.home.fetch("SELECT pg_current_wal_lsn()::text"))[0][0]
 
 
