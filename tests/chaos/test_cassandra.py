@@ -9,6 +9,7 @@ import pytest
 
 from marquee.adapters import cassandra
 from marquee.adapters.cassandra import cluster
+from marquee.adapters.cassandra.driver import REQUEST_SECONDS
 from marquee.errors import StoreAway
 from marquee.model import latest
 from tests.support import cassandra as keyspaces
@@ -141,6 +142,21 @@ async def test_a_node_freezes_and_wakes(ring, url):
         await load.more()
     print(f"frozen: longest call {load.longest:.2f} s, {load.refused} refused")
     assert load.refused == 0
+
+
+async def test_what_is_prepared_while_a_node_is_frozen(ring, url):
+    """Another node does it: nobody waits for the one that never will."""
+    node = ring.server("cassandra-3")
+    async with keyspaces.connected(url) as keyspace:
+        node.signal(signal.SIGSTOP)
+        begun = time.monotonic()
+        for number in range(1, 13):  # each node is the first to be asked for some of them
+            cql = f"SELECT value FROM agreement WHERE name = ? LIMIT {number}"
+            await keyspace.execute(cql, ("x",))
+        took = time.monotonic() - begun
+        node.signal(signal.SIGCONT)
+    print(f"prepared: {took:.2f} s")
+    assert took < 4 * REQUEST_SECONDS
 
 
 async def test_all_of_them_go_and_come_back(ring, url):

@@ -10,6 +10,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -27,6 +28,12 @@ from .migration import MIGRATE, check_movies, check_schema, floor_name, schema_o
 TRIES = 3
 """Of a statement whose answer did not come. It is the same one, version or condition included, so
 that it does no harm."""
+
+PREPARE_SECONDS = 0.5
+"""After which another node is asked to prepare a statement, too."""
+
+PREPARERS = 16
+"""Threads: one that a node does not answer is busy for some seconds, and others go on meanwhile."""
 
 LOST_SECONDS = 15
 """Without a word from the cluster, after which the driver is begun anew."""
@@ -78,6 +85,29 @@ def is_unanswered(error: BaseException) -> bool:
     return isinstance(error, Timeout | OperationTimedOut)
 
 
+async def prepared_by_any(session: Session, cql: str, threads: Executor) -> Any:
+    """A statement as it is prepared by the first node that answers: where one does not at once,
+    the next is asked, too."""
+    left = TRIES
+    asked: set[asyncio.Future[Any]] = set()
+    loop = asyncio.get_running_loop()
+    while True:
+        if left:
+            left -= 1
+            asked.add(loop.run_in_executor(threads, session.prepare, cql))
+        done, asked = await asyncio.wait(
+            asked,
+            timeout=PREPARE_SECONDS if left else None,
+            return_when=asyncio.FIRST_COMPLETED,
+        )
+        for task in done:
+            error = task.exception()
+            if error is None or not is_unanswered(error) or not (left or asked):
+                for late in asked:
+                    late.add_done_callback(asyncio.Future.exception)  # nobody waits for it any more
+                return task.result()
+
+
 class Reply(NamedTuple):
     """Rows, and where the next page begins; None behind the last one."""
 
@@ -102,6 +132,7 @@ class Cassandra:
         self._session: Session | None = None
         self._prepared: dict[tuple[str, bool], Any] = {}
         self._preparing = asyncio.Lock()
+        self._preparers = ThreadPoolExecutor(PREPARERS, "cassandra-preparing")
         self._opening = threading.Lock()
         self._closed = False
         self._answers: deque[Answer] = deque()
@@ -154,6 +185,7 @@ class Cassandra:
     async def close(self) -> None:
         with self._opening:
             self._closed = True
+        self._preparers.shutdown(wait=False)
         await asyncio.to_thread(self._disconnect)
 
     async def probe(self) -> None:
@@ -265,7 +297,7 @@ class Cassandra:
     async def _prepare(self, cql: str, serial: bool) -> Any:
         session, prepared = self._open_session(), self._prepared
         try:
-            statement = await asyncio.to_thread(session.prepare, cql)
+            statement = await prepared_by_any(session, cql, self._preparers)
         except ERRORS as error:
             raise self._away(error) from error
         statement.is_idempotent = True

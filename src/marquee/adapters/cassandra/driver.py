@@ -70,6 +70,7 @@ def make_cluster(address: Address, schema_seconds: float = 1) -> Cluster:
         connect_timeout=CONNECT_SECONDS,
         control_connection_timeout=CONNECT_SECONDS,
         max_schema_agreement_wait=schema_seconds,
+        prepare_on_all_hosts=False,  # it would wait for each; who does not know one is told it
         idle_heartbeat_interval=HEARTBEAT_SECONDS,
         idle_heartbeat_timeout=HEARTBEAT_SECONDS,
         monitor_reporting_enabled=False,
