@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from . import ending
 from .config import Settings
 from .errors import MarqueeError, Unusable
 from .http.charts import TEN
@@ -83,19 +84,23 @@ async def serve(
             marquee, first = await stack.enter_async_context(
                 running(settings, roles, with_demo=with_demo)
             )
-            await marquee.start(stop.because_of)
+            with ending.step("its start"):
+                await marquee.start(stop.because_of)
             url = f"http://{address(settings['host'])}:{listener.getsockname()[1]}"
             with_demo = first and await demos.is_there(marquee.stores)
             tell = partial(announce, settings, marquee, url, first=first, with_demo=with_demo)
             server = Server(marquee.app(), tell)
             stop.by(server.stop)
             marquee.watch(server.load)
+            calls = "calls under way"
             if again is None or not on_servers(settings):
-                await server.serve([listener])
+                with ending.step(calls):
+                    await server.serve([listener])
             else:
                 generations = Generations(settings, roles, server, stop, stack)
                 async with in_background(generations.follow(again)):
-                    await server.serve([listener])
+                    with ending.step(calls):
+                        await server.serve([listener])
     if stop.fault is not None:
         raise stop.fault
 
@@ -210,7 +215,7 @@ class Stop:
     def _give_up(self) -> None:
         """Some store holds us up, and no promise hangs on it: what was acknowledged is durable, and
         what is under way is taken up by others, as after a kill."""
-        log.warning("ended without waiting for a store any longer")
+        log.warning("ended without waiting any longer for: %s", ending.waits_for())
         os._exit(2 if self.fault else 0)  # as the command line would
 
 
@@ -254,7 +259,8 @@ async def running(
                 yield marquee, first
             finally:
                 await marquee.stop()
-                await asyncio.to_thread(tracer.close)
+                with ending.step("traces that are not sent yet"):
+                    await asyncio.to_thread(tracer.close)
 
 
 def announce(

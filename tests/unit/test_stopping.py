@@ -1,6 +1,9 @@
-"""What runs in the background ends when it is told to, at whatever moment that is."""
+"""What runs in the background ends when it is told to, at whatever moment that is; and a process
+that can't end says why."""
 
 import asyncio
+import subprocess
+import sys
 from itertools import count
 
 import pytest
@@ -10,6 +13,7 @@ from marquee.adapters.memory import MemoryCache, MemoryNotices
 from marquee.aggregation import Aggregator
 from marquee.bestpictures import BestPictures
 from marquee.toprated import Refresher, TopRated
+from marquee.wiring.process import names_of
 from tests.simulator import stores
 
 
@@ -59,3 +63,36 @@ async def test_also_while_an_event_comes_in(tmp_path, ticks):
     running.cancel()
     await database.close()
     assert done
+
+
+HANGS = """
+import asyncio, logging, os, signal
+from marquee import ending, serving
+
+async def main():
+    with serving.stoppable():
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            with ending.step("what was over"):
+                await asyncio.sleep(60)
+        finally:
+            with ending.step("the connections to godot"):
+                await asyncio.sleep(60)
+
+logging.basicConfig()
+asyncio.run(main())
+"""
+
+
+def test_a_process_that_cannot_end_says_what_it_waited_for():
+    done = subprocess.run(
+        [sys.executable, "-c", HANGS], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stderr.endswith("waiting any longer for: the connections to godot\n")
+
+
+async def test_tasks_that_are_not_done_are_named():
+    tasks = [asyncio.create_task(asyncio.sleep(pause), name=str(pause)) for pause in (0, 60)]
+    await tasks[0]
+    assert names_of(tasks) == "60"
+    tasks[1].cancel()

@@ -19,6 +19,7 @@ from functools import partial
 from importlib.util import find_spec
 from typing import Any, Protocol
 
+from .. import ending
 from ..adapters.memory import MemoryRateLimiter
 from ..config import Settings
 from ..errors import LogLost, MarqueeError, NotMade, StoreAway, Unusable
@@ -69,9 +70,13 @@ class Opened:
     agreement: Agreement = field(default_factory=Agreement)
 
     def add(self, name: str, store: Closing, probe: Probe, *runs: Run) -> None:
-        self.closing.push_async_callback(store.close)
+        self.closing.push_async_callback(self.close, f"the connections to {name}", store)
         self.probes[name] = probe
         self.runs |= {f"{name} {number}": run for number, run in enumerate(runs, 1)}
+
+    async def close(self, what: str, store: Closing) -> None:
+        with ending.step(what):
+            await store.close()
 
 
 def check_drivers(settings: Settings) -> None:
@@ -188,13 +193,13 @@ def open_events(
             await log.agree(await slots())
 
         there.agreement.add(agree)
-        there.closing.push_async_callback(topic.close)
+        there.closing.push_async_callback(there.close, "what goes to the topic", topic)
         return {"events": log, "topic": topic, "stopped": log.stopped}
     from ..adapters.rabbitmq import RabbitLog, RabbitTopic
 
     queue, exchange = RabbitLog(url), RabbitTopic(url, slots)
     there.add("events", queue, queue.probe)
-    there.closing.push_async_callback(exchange.close)
+    there.closing.push_async_callback(there.close, "what goes to the exchange", exchange)
     return {"events": queue, "topic": exchange, "stopped": lambda: 0}
 
 

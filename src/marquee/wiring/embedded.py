@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+from .. import ending
 from ..adapters import sqlite
 from ..adapters.memory import MemoryCache, MemoryNotices, MemoryRateLimiter
 from ..aggregation import Aggregator
@@ -84,7 +85,8 @@ async def opened(
             embedded=True,
         )
     finally:
-        await database.close()
+        with ending.step(f"the store {path}"):
+            await database.close()
 
 
 def migrate(settings: Settings) -> list[str]:

@@ -5,9 +5,10 @@ import gc
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
-from .. import logs
+from .. import ending, logs
 from ..adapters.memory import MemoryNotices
 from ..aggregation import Aggregator
 from ..bestpictures import BestPictures
@@ -335,7 +336,8 @@ class Marquee:
         for tasks in (self._tasks[stores:], self._tasks[:stores]):
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            with ending.step(partial(names_of, tasks)):
+                await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _keep_running(self, name: str, run: Run) -> None:
         """A background task may fail, by a fault of ours: that is logged, and it goes on."""
@@ -350,6 +352,11 @@ class Marquee:
                 await asyncio.sleep(1)
             else:
                 return
+
+
+def names_of(tasks: Sequence[asyncio.Task[None]]) -> str:
+    """Of those that are not done."""
+    return ", ".join(task.get_name() for task in tasks if not task.done())
 
 
 def contract() -> list[Endpoint]:

@@ -1,0 +1,21 @@
+"""What a process that ends still waits for: told where that takes too long."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+_steps: list[Callable[[], str]] = []
+
+
+@contextmanager
+def step(name: str | Callable[[], str]) -> Iterator[None]:
+    """For as long as the block lasts, this is waited for; "" from a callable: nothing, just now."""
+    told = name if callable(name) else lambda: name
+    _steps.append(told)
+    try:
+        yield
+    finally:
+        _steps.remove(told)
+
+
+def waits_for() -> str:
+    return "; ".join(filter(None, (told() for told in _steps))) or "its last tasks"
