@@ -358,8 +358,8 @@ def test_what_is_exported_is_what_was_imported(served):
         ("m1", "9.5", "2020-01-02T03:04:05.678901Z"),
         ("m2", "10.0", "2021-01-02T03:04:05Z"),
     ]
-    lines = run(served, "export", "movies", "--format", "json").splitlines()
-    assert [json.loads(line)["title"] for line in lines] == ["Léon", "Heat", "Ran"]
+    movies = json.loads(run(served, "export", "movies", "--format", "json"))
+    assert [movie["title"] for movie in movies] == ["Léon", "Heat", "Ran"]
 
 
 def test_top_is_the_chart(served):
