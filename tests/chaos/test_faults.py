@@ -5,17 +5,13 @@ import asyncio
 import json
 import re
 import secrets
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from confluent_kafka import Producer
 
 from engine.engine import Engine
-from marquee import config, wiring
 from marquee.adapters.kafka import KafkaLog
 from marquee.adapters.kafka.client import Address
 from marquee.aggregation import Aggregator
@@ -23,10 +19,8 @@ from marquee.model import slot_of
 from marquee.wiring import Stores
 from tests.api.asking import eventually
 from tests.chaos.conftest import UnderLoad
-from tests.chaos.ledger import stock
-from tests.chaos.trial import frozen, headers, killed
-from tests.support.clock import shifted
-from tests.support.server import Server, environment
+from tests.chaos.trial import beside, clock_off, frozen, killed, rated_by
+from tests.support.server import Server
 from tests.support.system import ROLES, System
 
 pytestmark = pytest.mark.timeout(900)
@@ -99,41 +93,6 @@ def test_a_rating_cut_in_half_is_swept(system: System, under_load: UnderLoad):
 
 
 # ---- who fights, and who comes late
-
-
-@contextmanager
-def beside(
-    system: System, needs: tuple[str, ...], act: Callable[[Stores], Awaitable[None]]
-) -> Iterator[None]:
-    """Another process's part, on the same stores, in a thread."""
-    failed: list[BaseException] = []
-    loop = asyncio.new_event_loop()
-    settings = config.load({}, environment(data=system.folder / "data", **system.settings))
-
-    async def main() -> None:
-        async with wiring.open_stores(settings, needs=needs) as stores:
-            await act(stores)
-
-    task = loop.create_task(main())
-
-    def run() -> None:
-        try:
-            loop.run_until_complete(task)
-        except asyncio.CancelledError:
-            pass
-        except BaseException as error:  # noqa: BLE001 - the test raises it
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        loop.call_soon_threadsafe(task.cancel)
-        thread.join()
-        loop.close()
-    for error in failed:
-        raise error
 
 
 @pytest.mark.long
@@ -379,25 +338,7 @@ def test_a_clock_an_hour_off(
 ):
     """The rating store's time counts, whatever a process believes."""
     victim = system.processes["ratings-1"]
-    victim.stop()
-    with monkeypatch.context() as patched:
-        for name, value in shifted(offset).items():
-            patched.setenv(name, value)
-        victim.start()
-    try:
-        with under_load(f"ratings: one of 2, its clock {offset}") as trial:
-            trial.last(10)
-            assert abs(datetime.now(UTC) - rated_by(victim, system)) < timedelta(minutes=1)
-    finally:
-        victim.kill()
-
-
-def rated_by(process: Server, system: System) -> datetime:
-    """When it says that a movie was rated, now."""
-    movie = f"m-{secrets.token_hex(4)}"
-    stock(system.of("movies")[0], [movie])
-    with process.client() as client:
-        asked = headers(process, "somebody")
-        answer = client.post(f"/movies/{movie}/users/rate", json={"rate": 7}, headers=asked)
-    assert answer.status_code == 200, answer
-    return datetime.fromisoformat(answer.json()["ratedAt"])
+    fault = f"ratings: one of 2, its clock {offset}"
+    with clock_off(victim, offset, monkeypatch), under_load(fault) as trial:
+        trial.last(10)
+        assert abs(datetime.now(UTC) - rated_by(victim, system)) < timedelta(minutes=1)

@@ -1,11 +1,16 @@
 """The same with RabbitMQ in the place of Kafka: it keeps what nobody has acknowledged."""
 
+from datetime import UTC, datetime, timedelta
+
 import pika
 import pytest
 
 from engine.engine import Engine
+from marquee.adapters.rabbitmq import RabbitLog
+from marquee.wiring import Stores
 from tests.chaos.conftest import UnderLoad
-from tests.chaos.trial import frozen, killed
+from tests.chaos.trial import beside, clock_off, frozen, killed, rated_by
+from tests.support.server import Server
 from tests.support.system import System
 
 pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]
@@ -66,6 +71,62 @@ def test_postgres_away_with_a_batch_in_hand(servers: Engine, under_load: UnderLo
             trial.last(20)
         trial.over()
     assert not trial.cost.errors
+
+
+def test_postgres_frozen(servers: Engine, under_load: UnderLoad):
+    shards = [servers.server(f"postgres-{number}") for number in (1, 2)]
+    fault = "with RabbitMQ: PostgreSQL, both shards, frozen for 60 s"
+    with under_load(fault) as trial, frozen(*shards):
+        trial.last(60)
+    assert not trial.cost.errors
+
+
+@pytest.mark.parametrize("offset", ["+1h", "-1h"])
+def test_a_clock_an_hour_off(
+    system: System, under_load: UnderLoad, monkeypatch: pytest.MonkeyPatch, offset: str
+):
+    victim = system.processes["ratings-1"]
+    fault = f"with RabbitMQ: ratings, one of 2, its clock {offset}"
+    with clock_off(victim, offset, monkeypatch), under_load(fault) as trial:
+        trial.last(10)
+        assert abs(datetime.now(UTC) - rated_by(victim, system)) < timedelta(minutes=1)
+
+
+def test_two_aggregators_fold_the_same_batches(system: System, under_load: UnderLoad):
+    """A rival folds what it takes, and leaves without acknowledging it: it all comes again."""
+    url = str(system.settings["events_url"])
+    folded = 0
+
+    async def fold_and_leave(stores: Stores) -> None:
+        nonlocal folded
+        while True:
+            log = RabbitLog(url)
+            try:
+                for _ in range(3):
+                    if batch := await log.poll(100):
+                        await stores.totals.fold(batch)
+                        folded += len(batch.events)
+            finally:
+                await log.close()
+
+    fault = "with RabbitMQ: two aggregators fold the same batches for 15 s, one acknowledges none"
+    with under_load(fault) as trial, beside(system, ("movies", "cache"), fold_and_leave):
+        trial.last(15)
+    assert folded, "the rival was never given any"
+
+
+def test_aggregators_fight_over_the_queue(system: System, under_load: UnderLoad):
+    fault = "with RabbitMQ: aggregators join and die (kill -9) every 3 s, eight times"
+    third = Server(system.folder, "aggregator", name="aggregator-3", **system.settings)
+    with under_load(fault) as trial:
+        try:
+            for number in range(8):
+                third.start()
+                trial.last(2)
+                (third.kill if number % 2 else third.stop)()
+                trial.last(1)
+        finally:
+            third.kill()
 
 
 def test_a_restored_postgres_is_made_whole_by_a_rebuild(

@@ -4,6 +4,7 @@ Raters keep to a ledger. Readers of the ten must never meet an error. *Canaries*
 totals are: each rates a movie of its own, as one user after another, and waits until it counts.
 """
 
+import asyncio
 import http.client
 import json
 import os
@@ -12,19 +13,24 @@ import signal
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from datetime import datetime
 from random import Random
 from typing import Any, NamedTuple, Protocol
 
 import jwt
+import pytest
 
+from marquee import config, wiring
 from marquee.adapters.keys import OwnKeys
+from marquee.wiring import Stores
 from tests.api.asking import eventually
 from tests.chaos import ledger
 from tests.chaos.costs import Cost
 from tests.chaos.ledger import Ledger, Operation, operations, stock, totals
-from tests.support.server import Server
+from tests.support.clock import shifted
+from tests.support.server import Server, environment
 from tests.support.system import System
 
 RATERS, USERS, MOVIES, CANARIES, READERS = 10, 100, 40, 4, 2
@@ -476,3 +482,63 @@ def frozen(*victims: Victim) -> Iterator[None]:
     finally:
         for victim in victims:
             victim.signal(signal.SIGCONT)
+
+
+@contextmanager
+def clock_off(victim: Server, offset: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A process believes that it is so much earlier or later. It does not run afterwards."""
+    victim.stop()
+    with monkeypatch.context() as patched:
+        for name, value in shifted(offset).items():
+            patched.setenv(name, value)
+        victim.start()
+    try:
+        yield
+    finally:
+        victim.kill()
+
+
+def rated_by(process: Server, system: System) -> datetime:
+    """When it says that a movie was rated, now."""
+    movie = f"m-{secrets.token_hex(4)}"
+    stock(system.of("movies")[0], [movie])
+    with process.client() as client:
+        asked = headers(process, "somebody")
+        answer = client.post(f"/movies/{movie}/users/rate", json={"rate": 7}, headers=asked)
+    assert answer.status_code == 200, answer
+    return datetime.fromisoformat(answer.json()["ratedAt"])
+
+
+@contextmanager
+def beside(
+    system: System, needs: tuple[str, ...], act: Callable[[Stores], Awaitable[None]]
+) -> Iterator[None]:
+    """Another process's part, on the same stores, in a thread."""
+    failed: list[BaseException] = []
+    loop = asyncio.new_event_loop()
+    settings = config.load({}, environment(data=system.folder / "data", **system.settings))
+
+    async def main() -> None:
+        async with wiring.open_stores(settings, needs=needs) as stores:
+            await act(stores)
+
+    task = loop.create_task(main())
+
+    def run() -> None:
+        try:
+            loop.run_until_complete(task)
+        except asyncio.CancelledError:
+            pass
+        except BaseException as error:  # noqa: BLE001 - the test raises it
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        loop.call_soon_threadsafe(task.cancel)
+        thread.join()
+        loop.close()
+    for error in failed:
+        raise error
