@@ -69,6 +69,9 @@ NEEDS = {
 FIRST_SECONDS = 5.0
 """For which a start waits for what is served from memory: after that, it comes when it comes."""
 
+AGREE_SECONDS = 1.0
+"""For which a start waits to hear whether the stores agree: after that, it hears in between."""
+
 ABLE_PAUSE = 0.1
 LOOP_SECONDS = 0.5
 """Between two looks how late the event loop is."""
@@ -309,9 +312,12 @@ class Marquee:
             self._begin(name, run)
         with suppress(TimeoutError):  # a store that hangs is as one that is away
             async with asyncio.timeout(FIRST_SECONDS):
-                for step in (*self._first, self.stores.agree):
+                for step in self._first:
                     with suppress(StoreAway):
                         await step()
+        with suppress(StoreAway, TimeoutError):
+            async with asyncio.timeout(AGREE_SECONDS):
+                await self.stores.agree()
         await self._health.step()
         for name, run in self._runs.items():
             if name not in self.stores.runs:
