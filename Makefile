@@ -3,8 +3,8 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz chaos bench lint format docs lock dist image clean runtime distributed dev \
-	engine engine-env engine-stop
+.PHONY: help serve test fuzz chaos cluster bench lint format docs lock dist image clean \
+	runtime distributed dev engine engine-env engine-stop
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r name what; do \
@@ -22,6 +22,9 @@ fuzz: dev ## send a hundred thousand generated requests
 
 chaos: dev ## kill, freeze and damage real servers, for a hundred rounds
 	MARQUEE_TEST_ROUNDS=100 $(python) -m pytest tests/chaos -m "" -o timeout=0 $(ARGS)
+
+cluster: dev ## try the manifests on a real control plane (built at its first use)
+	$(python) -m pytest tests/cluster -m "" -o timeout=0 $(ARGS)
 
 bench: dev ## measure the speed and print its ratios
 	$(python) -m benchmarks $(ARGS)

@@ -24,9 +24,10 @@ Labels = Mapping[str, str]
 
 
 def go(
-    tool: str, *arguments: str | Path, given: str | None = None
+    tool: str | Path, *arguments: str | Path, given: str | None = None
 ) -> subprocess.CompletedProcess[str]:
-    """Run Go in the module of a tool, which pins it. It is built at its first use."""
+    """Run Go in the module of a tool (or in that folder), which pins it. It is built at its first
+    use."""
     program = shutil.which("go", path=f"{os.environ['PATH']}:{Path(sys.executable).parent}")
     if program is None:
         complain = pytest.fail if os.environ.get("CI") else pytest.skip
@@ -73,6 +74,7 @@ class Manifests:
 
     def __init__(self, name: str, text: str, figures: frozenset[str] = frozenset()) -> None:
         self.name = name
+        self.text = text
         self.figures = figures
         self.objects: list[Object] = [o for o in yaml.safe_load_all(text) if o]
 
@@ -108,6 +110,15 @@ def of(overlay: str, figures: frozenset[str] = frozenset()) -> Manifests:
     return Manifests(overlay, rendered(KUBERNETES / "overlays" / overlay), figures)
 
 
+def with_ingress(folder: Path) -> Path:
+    """The production overlay, as one is told to have an Ingress instead of HTTPRoutes."""
+    shutil.copytree(ROOT / "deploy", folder)
+    overlay = folder / "kubernetes/overlays/production"
+    file = overlay / "kustomization.yaml"
+    file.write_text(file.read_text().replace("components/httproutes", "components/ingress", 1))
+    return overlay
+
+
 def example(name: str) -> list[Object]:
     text = (KUBERNETES / "examples" / f"{name}.yaml").read_text()
     return [o for o in yaml.safe_load_all(text) if o]
@@ -124,12 +135,21 @@ def is_so(expression: Object, labels: Labels) -> bool:
     return {"In": inside, "NotIn": not inside}[expression["operator"]]
 
 
+def module(tool: str | Path, name: str) -> Path:
+    """Where a module's files are, in the version that the tool's own module pins."""
+    done = go(tool, "mod", "download", "-json", name)
+    assert done.returncode == 0, done.stderr
+    return Path(json.loads(done.stdout)["Dir"])
+
+
+def gateway_api() -> Path:
+    """The definitions of its custom resources."""
+    return module("crds", "sigs.k8s.io/gateway-api") / "config/crd/standard"
+
+
 def definitions(kind: str) -> Object:
     """The schema of a custom resource of the Gateway API."""
-    done = go("crds", "mod", "download", "-json", "sigs.k8s.io/gateway-api")
-    assert done.returncode == 0, done.stderr
-    folder = Path(json.loads(done.stdout)["Dir"]) / "config/crd/standard"
-    (file,) = folder.glob(f"*_{kind.lower()}s.yaml")
+    (file,) = gateway_api().glob(f"*_{kind.lower()}s.yaml")
     versions = yaml.safe_load(file.read_text())["spec"]["versions"]
     (schema,) = [v["schema"]["openAPIV3Schema"] for v in versions if v["name"] == "v1"]
     return strict(schema)

@@ -4,7 +4,6 @@ kube-score and our own rules, each of which catches a fault that is planted."""
 import copy
 import json
 import re
-import shutil
 import tomllib
 
 import httpx
@@ -30,6 +29,7 @@ from tests.deploy.manifests import (
     go,
     of,
     rendered,
+    with_ingress,
 )
 from tests.support.both import role_of
 from tests.support.server import serve
@@ -74,13 +74,7 @@ def manifests(figures, alternative):
 
 @pytest.fixture(scope="module")
 def alternative(tmp_path_factory):
-    """The production overlay, as one is told to have an Ingress instead of HTTPRoutes."""
-    folder = tmp_path_factory.mktemp("alternative") / "deploy"
-    shutil.copytree(ROOT / "deploy", folder)
-    overlay = folder / "kubernetes/overlays/production"
-    file = overlay / "kustomization.yaml"
-    file.write_text(file.read_text().replace("components/httproutes", "components/ingress", 1))
-    return overlay
+    return with_ingress(tmp_path_factory.mktemp("alternative") / "deploy")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
