@@ -87,6 +87,19 @@ class Cluster:
         assert done.returncode != 0, f"not refused: {done.stdout}"
         return done.stderr
 
+    def shell(self, script: str) -> None:
+        """As somebody types it."""
+        programs = f"{Path(program('kubernetes', 'kubectl')).parent}:{os.environ['PATH']}"
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", script],
+            check=False,
+            env=self._environment | {"PATH": programs},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr
+
     def apply(self, text: str) -> None:
         """Without a warning, too."""
         done = self.run(*APPLY, given=text)

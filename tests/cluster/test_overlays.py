@@ -1,10 +1,12 @@
 """That every overlay is taken as it is, comes up, and gives way to a new version."""
 
+import re
+
 import pytest
 
 from tests.api.asking import eventually
 from tests.cluster.control_plane import NODES, PATIENCE
-from tests.deploy.manifests import OVERLAYS, Manifests, of, rendered, title, with_ingress
+from tests.deploy.manifests import OVERLAYS, ROOT, Manifests, of, rendered, title, with_ingress
 
 pytestmark = pytest.mark.long
 
@@ -38,9 +40,25 @@ def test_an_overlay_comes_up(cluster, overlay):
 
 def test_the_nightly_job_runs(cluster, overlay):
     cluster.kubectl("-n", "marquee", "create", "job", "tonight", "--from=cronjob/verify")
-    wait = ("wait", "job/tonight", "--for=condition=Complete", f"--timeout={PATIENCE:.0f}s")
+    assert done(cluster, "tonight") == ["verify"]
+
+
+def test_any_command_runs_as_the_page_tells(cluster, overlay):
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    (told,) = re.findall(
+        r"^kubectl [^`]* create job doctor [^`]*? create -f -$", page, re.MULTILINE
+    )
+    cluster.shell(told)
+    assert done(cluster, "doctor") == ["doctor"]
+
+
+def done(cluster, job):
+    """What a Job ran, which is taken away again."""
+    wait = ("wait", f"job/{job}", "--for=condition=Complete", f"--timeout={PATIENCE:.0f}s")
     cluster.kubectl("-n", "marquee", *wait)
-    cluster.kubectl("-n", "marquee", "delete", "job", "tonight")
+    (found,) = (o for o in cluster.objects("jobs") if o["metadata"]["name"] == job)
+    cluster.kubectl("-n", "marquee", "delete", "job", job)
+    return found["spec"]["template"]["spec"]["containers"][0]["args"]
 
 
 def test_a_new_version_takes_over_and_nobody_is_missing_meanwhile(cluster, overlay):
@@ -51,7 +69,7 @@ def test_a_new_version_takes_over_and_nobody_is_missing_meanwhile(cluster, overl
 
     before = counts(cluster, "availableReplicas")
     newer = Manifests(overlay.name, overlay.text.replace("marquee:0.1.0", "marquee:0.2.0"))
-    cluster.kubectl("-n", "marquee", "delete", "job", "--all")
+    cluster.kubectl("-n", "marquee", "delete", "job", "migrate", "demo", "--ignore-not-found")
     cluster.apply(newer.text)
     eventually(look, lambda left: not left, within=PATIENCE)
 
