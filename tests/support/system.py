@@ -47,7 +47,7 @@ def database(server: str, name: str) -> Iterator[str]:
     try:
         yield in_path(server, name)
     finally:
-        postgres.execute(server, f"DROP DATABASE {name} WITH (FORCE)")
+        postgres.drop(server, name)
 
 
 def in_path(url: str, name: str) -> str:
