@@ -13,7 +13,9 @@ from marquee.adapters.postgres.shards import REPLICA_SECONDS
 from marquee.errors import PositionMoved, StoreAway
 from marquee.model import ChartQuery, Movie, RatingChanged, slot_of
 from marquee.ports import Batch
+from tests.api.asking import eventually
 from tests.support import engine
+from tests.support.server import Server
 
 SLOTS = 4
 HERE, THERE = (
@@ -262,6 +264,33 @@ async def test_lists_come_from_the_replica_while_the_primary_is_away(
         assert "Here" in (await lists(stores))[0]
     async with opened(urls, read_url) as begun_meanwhile:
         assert "Here" in (await lists(begun_meanwhile))[0]
+
+
+def test_a_process_that_has_a_replica_is_ready_without_the_primary(
+    urls, read_url, primaries, replica, tmp_path
+):
+    nowhere = {"ratings_url": "cassandra://127.0.0.1:1/k", "events_url": "kafka://127.0.0.1:1"}
+    nowhere["cache_url"] = "redis://127.0.0.1:1"
+    stores = {"movies_url": " ".join(urls), "movies_read_url": read_url}
+    server = Server(tmp_path, "movies", **nowhere, **stores).start()
+    try:
+        with server.client() as client:
+
+            def looks():
+                ready = client.get("/health/ready")
+                return ready.status_code, ready.json()["dependencies"]["movies"]["state"]
+
+            eventually(looks, (200, "up").__eq__)
+            primaries[0].kill()
+            eventually(looks, lambda look: look[1] == "away")
+            eventually(looks, (200, "away").__eq__)
+            assert client.get("/movies").status_code == 200
+            replica.kill()
+            eventually(looks, (503, "away").__eq__)
+            replica.start()
+        server.stop()
+    finally:
+        server.kill()
 
 
 async def test_an_old_replica_is_better_than_none(urls, read_url, primaries, replica):

@@ -151,6 +151,8 @@ def open_movies(settings: Settings, there: Opened) -> dict[str, Any]:
 
     shards = postgres.Postgres(settings["movies_url"].split(), settings["movies_read_url"])
     there.add("movies", shards, shards.probe, shards.run)
+    if settings["movies_read_url"]:
+        there.probes["lists"] = shards.probe_lists
     there.agreement.add(partial(shards.agree, settings.prior))
 
     async def slots() -> int:

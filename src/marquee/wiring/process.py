@@ -118,7 +118,10 @@ class Marquee:
         for role, take_part in parts.items():
             if role in roles or (stores.embedded and role in ("aggregator", "refresher")):
                 take_part()
-        self._health = operations.Health(self._probes, {role: NEEDS[role] for role in roles})
+        needs = {role: NEEDS[role] for role in roles}
+        if "movies" in roles and "lists" in self._probes:
+            needs["movies from a replica"] = ("lists",)  # without all else, lists can be answered
+        self._health = operations.Health(self._probes, needs)
         self._tell_of_health()
         stores.on_commit(self._metrics.groups.observe)
         self._runs |= {

@@ -302,6 +302,10 @@ class Postgres:
         except StoreAway:
             return await then()
 
+    async def probe_lists(self) -> None:
+        """Raises ``StoreAway`` where nobody gives lists."""
+        await self.lists(partial(rows_of, query=AGREED))
+
     async def _compare_replica(self, replica: Server) -> None:
         """Whether it has come as far as home was a look ago."""
         before = self._written_to
