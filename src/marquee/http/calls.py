@@ -9,7 +9,7 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -25,6 +25,7 @@ from .limits import LimitExceeded, Network, client_address, tenfold
 from .problems import Header, HttpError, escape, invalid, problem
 
 MOST_PARAMETERS = 50
+WHOLE = re.compile("-?[0-9]+")
 HALF_ENCODED = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 log = logging.getLogger(__name__)
@@ -260,7 +261,7 @@ def failure(error: Exception, scope: Scope) -> tuple[int, list[Header], bytes]:
         call: Call | None = scope.get("marquee.call")
         users = call.users() if call is not None else set()
         log.error("a call failed", exc_info=error, extra={"users": users})
-    return problem(error, scope["path"])
+    return problem(error, scope["raw_path"])
 
 
 def rendered(answer: Answer) -> tuple[int, list[Header], bytes | AsyncIterator[bytes]]:
@@ -311,13 +312,32 @@ def read_query(raw: bytes, into: type) -> Any:
         )
     except ValueError as error:
         raise Invalid("The query is malformed.") from error
-    parameters = dict(pairs)
-    if len(parameters) < len(pairs):
-        raise Invalid("A query parameter is given twice.")
+    parameters: dict[str, str] = {}
     for name, text in pairs:
+        if name in parameters:
+            raise Invalid("This parameter is given twice.", f"/{escape(name)}")
         if has_control(text):
             raise Invalid("Control characters are in nothing that we have.", f"/{escape(name)}")
+        if name in whole_numbers(into) and not WHOLE.fullmatch(text):
+            raise Invalid("Expected a whole number.", f"/{name}")
+        parameters[name] = text
     return convert(parameters, into)
+
+
+@cache
+def whole_numbers(into: type) -> frozenset[str]:
+    """A query's parameters of that kind: the decoder would take "1.0" and "1e1" for them."""
+    found: Any = msgspec.inspect.type_info(into)
+    return frozenset(field.encode_name for field in found.fields if is_whole(field.type))
+
+
+def is_whole(kind: msgspec.inspect.Type) -> bool:
+    match kind:
+        case msgspec.inspect.Metadata(type=inner):
+            return is_whole(inner)
+        case msgspec.inspect.UnionType(types=kinds):
+            return any(map(is_whole, kinds))
+    return isinstance(kind, msgspec.inspect.IntType)
 
 
 def convert(parameters: Mapping[str, str], into: type) -> Any:

@@ -118,7 +118,7 @@ class Ten:
         self._body = b""
         self._etag = b""
         self._full = self._unchanged = Prepared(
-            *problem(StoreAway("The ten is not there yet."), TEN)
+            *problem(StoreAway("The ten is not there yet."), TEN.encode())
         )
         toprated.on_taken(self._take)
 

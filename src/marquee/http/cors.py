@@ -24,7 +24,7 @@ class Cors(CORSMiddleware):
         response = super().preflight_response(request_headers)
         if response.status_code == 400:
             refusal = HttpError(400, "Pages of this origin may not make this call.")
-            _, headers, response.body = problem(refusal, "/")
+            _, headers, response.body = problem(refusal, b"/")
             for name, value in headers:
                 response.headers[name.decode()] = value.decode()
         return response

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable
 from http import HTTPStatus
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote_to_bytes
 
 import msgspec
 
@@ -42,6 +42,16 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     suggestions: tuple[str, ...] | None = None
 
 
+KINDS = {
+    "int": "a whole number",
+    "float": "a number",
+    "str": "a text",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+}
+"""What is asked for, and what came, in words."""
+
 STATUS: dict[type[MarqueeError], int] = {
     Invalid: 400,
     NotFound: 404,
@@ -50,8 +60,11 @@ STATUS: dict[type[MarqueeError], int] = {
 }
 
 
-def problem(error: Exception, path: str) -> tuple[int, list[Header], bytes]:
-    """Status, headers and body for an error. What is none of ours says nothing of the inside."""
+def problem(error: Exception, path: bytes) -> tuple[int, list[Header], bytes]:
+    """Status, headers and body for an error. What is none of ours says nothing of the inside.
+
+    ``path``: as it was asked for, percent-encoded.
+    """
     headers: list[Header] = [(b"content-type", b"application/problem+json")]
     fields: dict[str, Any] = {}
     if isinstance(error, HttpError):
@@ -66,7 +79,7 @@ def problem(error: Exception, path: str) -> tuple[int, list[Header], bytes]:
     if status == 503:
         headers.append((b"retry-after", b"%d" % RETRY_SECONDS))
     detail = str(error) if isinstance(error, MarqueeError) else "Something went wrong on our side."
-    instance = quote(path[:500], safe="/:@!$&'()*+,;=~")
+    instance = quote(unquote_to_bytes(path)[:500], safe="/:@!$&'()*+,;=~")
     body = encode(Problem(HTTPStatus(status).phrase, status, detail, instance, **fields))
     headers.append((b"content-length", b"%d" % len(body)))
     return status, headers, body
@@ -86,7 +99,14 @@ def invalid(error: msgspec.MsgspecError, part: str = "field") -> Invalid:
         return Invalid(f"There is no such {part}.", f"{pointer}/{escape(unknown[1])}")
     if missing := re.fullmatch(r"Object missing required field `(.*)`", text):
         return Invalid("This field is required.", f"{pointer}/{escape(missing[1])}")
-    return Invalid(text.replace("`", "") + ".", pointer)
+    told = re.sub(
+        "`([^`]*)`", lambda kinds: " or ".join(map(in_words, kinds[1].split(" | "))), text
+    )
+    return Invalid(f"{told}.", pointer)
+
+
+def in_words(kind: str) -> str:
+    return KINDS.get(kind, kind)
 
 
 def escape(name: str) -> str:

@@ -97,7 +97,7 @@ class Protocol(HttpToolsProtocol):
     def _refuse(self, status: int, detail: str) -> None:
         """Say so when it is its turn, behind the answers that are still to come, and hang up."""
         self._refused = True
-        status, headers, body = problem(HttpError(status, detail), "/")
+        status, headers, body = problem(HttpError(status, detail), b"/")
         lines = [b"HTTP/1.1 %d \r\nconnection: close\r\n" % status]
         lines += [b"%s: %s\r\n" % header for header in headers]
         refusal = b"".join([*lines, b"\r\n", body])
