@@ -65,7 +65,7 @@ class Guarded(Node):
 class GuardedCassandra(Cassandra):
     @cached_property
     def servers(self) -> list[Node]:
-        ports = self.ports["guarded"], self.ports["guarded storage"]
+        ports = tuple(self.ports[f"guarded{which}"] for which in ("", " storage", " jmx"))
         return [Guarded(self.folder / "guarded", self.jars, ports, index=0, count=1)]
 
 
