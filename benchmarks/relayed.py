@@ -241,7 +241,7 @@ class Bare:
         start = time.perf_counter()
         for minute in self._minutes:
             for shard in range(SHARDS):
-                for user_id, movie_id, value, version, _ in self._session.execute(
+                for user_id, movie_id, value, version, *_ in self._session.execute(
                     self._bucket, (shard, minute, 0)
                 ):
                     event = RatingChanged(movie_id, self._rater(user_id), version, value)

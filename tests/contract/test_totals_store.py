@@ -59,6 +59,17 @@ class TestFold:
         assert await store.fold(batch(*events)) == 1
         assert await totals_of(store) == totals(7)
 
+    @pytest.mark.parametrize("number", [999, 1000, 1001, 2000, 2500])
+    async def test_all_of_a_large_batch_are_applied(self, store, number):
+        """Whatever a store does in parts: no rater is left out, none counts twice."""
+        raters = [n.to_bytes(16) for n in range(number)]
+        await store.fold(batch(*(("m", rater, 1, 5) for rater in raters)))
+        changes = [("m", rater, 2, 7) for rater in raters]
+        await store.fold(batch(*changes, *changes))
+        assert await totals_of(store) == totals(*[7] * number)
+        pairs = [("m", rater) for rater in raters]
+        assert await store.applied(pairs) == dict.fromkeys(pairs, Applied(2, 7))
+
     async def test_how_many_movies_totals_changed(self, store):
         await store.fold(batch(("m", A, 1, 5)))
         assert await store.fold(batch(("m", A, 2, 5), ("n", A, 1, REMOVED))) == 0

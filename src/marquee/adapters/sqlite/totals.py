@@ -48,9 +48,16 @@ STEPS = f"""
 COUNTED = "SELECT id, distribution FROM movie WHERE id IN (SELECT movie_id FROM temp.batch)"
 APPLY_BATCH = """
     INSERT INTO applied (movie_id, rater, version, value)
-    SELECT movie_id, rater, version, value FROM temp.batch WHERE true
+    SELECT movie_id, rater, version, value FROM temp.batch
+    WHERE (movie_id, rater) > (?, ?) ORDER BY movie_id, rater LIMIT ?
     ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value
     WHERE (excluded.version, excluded.value) > (applied.version, applied.value)"""
+NEXT_PLACE = """
+    SELECT movie_id, rater FROM temp.batch
+    WHERE (movie_id, rater) > (?, ?) ORDER BY movie_id, rater LIMIT 1 OFFSET ? - 1"""
+AT_ONCE = 1000
+"""Rows that one statement applies: SQLite keeps in memory how each page was before it."""
+
 COUNTS = "SELECT distribution FROM movie WHERE id = ?"
 KEPT = "SELECT id, distribution, number, total, rate, mean FROM movie"
 COUNT = """
@@ -168,7 +175,10 @@ def fold_batch(connection: sqlite3.Connection, batch: Batch) -> int:
     gather(connection, batch.events)
     changed = steps(connection)
     counted = dict(connection.execute(COUNTED).fetchall())
-    connection.execute(APPLY_BATCH)
+    place: Pair | None = ("", b"")
+    while place is not None:
+        connection.execute(APPLY_BATCH, (*place, AT_ONCE))
+        place = connection.execute(NEXT_PLACE, (*place, AT_ONCE)).fetchone()
     connection.execute("DELETE FROM temp.batch")
     write_totals(
         connection,
