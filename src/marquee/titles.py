@@ -18,6 +18,8 @@ from unicodedata import category, normalize
 ENGLISH = frozenset({"a", "an", "the"})
 """Articles that say nothing, wherever they stand."""
 
+LONGEST_PLACE = 250
+
 _MOVED = (
     "da das de den der det die een ein eine el en et ett gli het i il l' la las le les lo los o os "
     "um uma un una une uno"
@@ -53,6 +55,12 @@ def key(title: str) -> str:
     if rest.strip() in ENGLISH:
         rest = moved
     return _glue(rest) or _glue(moved) or "".join(c for c in folded if c > " " and c.isprintable())
+
+
+def place(title: str) -> str:
+    """Where a title stands in lists, in every store alike: the beginning of its key, so that an
+    index and a cursor can hold it, whatever letters expand to."""
+    return key(title)[:LONGEST_PLACE]
 
 
 def words(title: str) -> list[str]:

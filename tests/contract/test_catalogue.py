@@ -98,6 +98,24 @@ class TestSearch:
                 break
         assert found == ["m1", "m2", "m4", "m0", "m3", "m5"]
 
+    @pytest.mark.parametrize("genre", [None, "Drama"])
+    async def test_long_titles_stand_where_they_stand_elsewhere(self, store, genre):
+        """Those that begin alike are ordered by id, however they go on; and letters may expand."""
+        for movie_id, title in [
+            ("m0", "y" * 499 + "b"),
+            ("m1", "y" * 499 + "a"),
+            ("m2", "\ufdfa" * 500),
+            ("m3", "\ufdfa" * 499 + "a"),
+            ("m4", "Y" * 250),
+        ]:
+            await store.put(Movie(movie_id, title, genres=("Drama",)))
+        found, after = [], None
+        for _ in range(5):
+            page, after = await store.search("", genre, None, after, 1)
+            found += [standing.movie.id for standing in page]
+            assert after is None or len(after) < 300
+        assert (found, after) == (["m0", "m1", "m4", "m2", "m3"], None)
+
     async def test_none_beside_the_last_page(self, store):
         for n in range(4):
             await store.put(Movie(f"m{n}", f"Title {n}"))

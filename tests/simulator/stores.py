@@ -505,7 +505,7 @@ class MemoryCatalogue:
         if query and not words:
             return [], None
         found = {
-            f"{titles.key(movie.title)}\n{movie.id}": movie
+            f"{titles.place(movie.title)}\n{movie.id}": movie
             for movie in self._disk.movies.values()
             if all(any(own.startswith(w) for own in titles.words(movie.title)) for w in words)
             and is_of(genre, movie)
@@ -589,8 +589,8 @@ class MemoryCatalogue:
         if not ids and clue.tmdb_id is not None:
             ids = those(lambda m: m.tmdb_id == clue.tmdb_id)
         if not ids and clue.title and clue.year is not None:
-            key = titles.key(clue.title)
-            ids = those(lambda m: (titles.key(m.title), m.year) == (key, clue.year))
+            key = titles.place(clue.title)
+            ids = those(lambda m: (titles.place(m.title), m.year) == (key, clue.year))
         return ids
 
 

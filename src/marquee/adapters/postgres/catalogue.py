@@ -22,7 +22,7 @@ RARE = 1000
 """Movies that are sooner sorted than met along a list."""
 
 LONGEST = 250
-"""Characters of a title's key, and of a word, that are kept: an index takes no longer ones."""
+"""Characters of a word that are kept: an index takes no longer ones."""
 
 MOVIE = "id, title, year, genres, box_office, imdb_id, tmdb_id"
 WON = "(SELECT bool_or(won) FROM nomination WHERE movie_id = {id})"
@@ -125,7 +125,7 @@ class PostgresCatalogue:
             "id": [clue.imdb_id for clue in clues if clue.imdb_id is not None],
             "imdb_id": [clue.imdb_id for clue in clues if clue.imdb_id is not None],
             "tmdb_id": [clue.tmdb_id for clue in clues if clue.tmdb_id is not None],
-            "title": [key_of(clue.title) for clue in clues if clue.title],
+            "title": [titles.place(clue.title) for clue in clues if clue.title],
         }
         slots = range(len((await self._postgres.slot_map()).places))
         found: defaultdict[Any, list[str]] = defaultdict(list)
@@ -319,7 +319,7 @@ def told_of(movie: Movie) -> dict[str, Any]:
     return {
         "id": movie.id,
         "title": movie.title,
-        "title_key": key_of(movie.title),
+        "title_key": titles.place(movie.title),
         "year": movie.year,
         "genres": movie.genres,
         "genre_keys": sorted({genre.casefold() for genre in movie.genres}),
@@ -330,10 +330,6 @@ def told_of(movie: Movie) -> dict[str, Any]:
     }
 
 
-def key_of(title: str) -> str:
-    return titles.key(title)[:LONGEST]
-
-
 def tsquery(words: Iterable[str]) -> str:
     """All of the words, each as a prefix."""
     quoted = (word[:LONGEST].replace("\\", r"\\").replace("'", "''") for word in words)
@@ -342,7 +338,7 @@ def tsquery(words: Iterable[str]) -> str:
 
 def meant(clue: Clue, found: defaultdict[Any, list[str]]) -> tuple[str, ...]:
     """Two of the movies that a clue may mean, by the first that any answers to."""
-    title_key = key_of(clue.title) if clue.title else None
+    title_key = titles.place(clue.title) if clue.title else None
     for asked in (
         ("id", clue.imdb_id),
         ("imdb_id", clue.imdb_id),

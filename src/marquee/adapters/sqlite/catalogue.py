@@ -105,7 +105,7 @@ class SqliteCatalogue:
         if len(found) <= limit:
             return found, None
         last = found[limit - 1].movie
-        return found[:limit], f"{titles.key(last.title)}\n{last.id}"
+        return found[:limit], f"{titles.place(last.title)}\n{last.id}"
 
     async def scan(self) -> AsyncIterator[list[Standing]]:
         after = ""
@@ -219,7 +219,7 @@ def write_movie(connection: sqlite3.Connection, movie: Movie) -> None:
     row = (
         movie.id,
         movie.title,
-        titles.key(movie.title),
+        titles.place(movie.title),
         movie.year,
         encode(movie.genres).decode(),
         movie.box_office,
@@ -235,12 +235,12 @@ def write_movie(connection: sqlite3.Connection, movie: Movie) -> None:
     connection.execute("DELETE FROM movie_genre WHERE id = ?", (movie.id,))
     connection.executemany(
         "INSERT OR IGNORE INTO movie_genre (genre, title_key, id) VALUES (?, ?, ?)",
-        [(genre.casefold(), titles.key(movie.title), movie.id) for genre in movie.genres],
+        [(genre.casefold(), titles.place(movie.title), movie.id) for genre in movie.genres],
     )
 
 
 def match(connection: sqlite3.Connection, clue: Clue) -> tuple[str, ...]:
-    title_key = titles.key(clue.title) if clue.title else None
+    title_key = titles.place(clue.title) if clue.title else None
     for where, values in (
         ("id = ?", (clue.imdb_id,)),
         ("imdb_id = ?", (clue.imdb_id,)),
