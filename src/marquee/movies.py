@@ -2,14 +2,22 @@
 
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from typing import Protocol
 
 from . import titles
 from .errors import Invalid, NotFound, StoreAway
 from .model import NO_MOVIE_ID, Movie, Nomination, Standing, has_control, is_movie_id
-from .ports import Catalogue, Notices
+from .ports import Catalogue, Merged, Notices
+
+
+class Nominations(Protocol):
+    """What a ``Catalogue`` has of them."""
+
+    async def nominations(self) -> Sequence[Nomination]: ...
+    async def merge_nominations(self, nominations: Sequence[Nomination], /) -> Merged: ...
 
 
 class Movies:
@@ -57,27 +65,33 @@ class Movies:
             raise NotFound(f"There is no movie {movie_id}.")
 
     async def _nominate(self, movie: Movie) -> None:
-        """Its nominations may have come before it."""
         with suppress(StoreAway):  # they are kept elsewhere: the movie itself is written
-            if found := list(nominated(await self._catalogue.nominations(), [movie])):
-                await self._catalogue.merge_nominations(found)
+            await nominate(self._catalogue, [movie])
+
+
+async def nominate(catalogue: Nominations, movies: Collection[Movie]) -> int:
+    """Give nominations that came before these movies theirs; how many it was."""
+    waiting = [each for each in await catalogue.nominations() if each.movie_id is None]
+    found = list(nominated(waiting, movies)) if waiting else []
+    if found:
+        await catalogue.merge_nominations(found)
+    return len(found)
 
 
 def nominated(nominations: Iterable[Nomination], movies: Iterable[Movie]) -> Iterator[Nomination]:
-    """Of the nominations without a movie those that have one among these, with it: by title and
-    year, or where that is nobody's by a year that is one off. Of several movies it is none."""
+    """Those of the nominations that have a movie among these, with it: by title and year, or where
+    that is nobody's by a year that is one off. Of several movies it is none."""
     named = defaultdict[str, list[Movie]](list)
     for movie in movies:
         for key in set(map(titles.key, titles.forms(movie.title))):
             named[key].append(movie)
     for nomination in nominations:
-        if nomination.movie_id is None:
-            keys = map(titles.key, titles.forms(nomination.title))
-            off = {m.id: abs((m.year or 0) - nomination.year) for key in keys for m in named[key]}
-            nearest = min(off.values(), default=2)
-            ids = [movie_id for movie_id, years in off.items() if years == nearest]
-            if nearest <= 1 and len(ids) == 1:
-                yield replace(nomination, movie_id=ids[0])
+        keys = map(titles.key, titles.forms(nomination.title))
+        off = {m.id: abs((m.year or 0) - nomination.year) for key in keys for m in named[key]}
+        nearest = min(off.values(), default=2)
+        ids = [movie_id for movie_id, years in off.items() if years == nearest]
+        if nearest <= 1 and len(ids) == 1:
+            yield replace(nomination, movie_id=ids[0])
 
 
 def is_place(after: str) -> bool:

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Protocol
 
 from ..model import Movie, Nomination, Rating
-from ..movies import nominated
+from ..movies import nominate
 from ..ports import Clue, Merged
 from ..titles import key
 from .matching import CatalogueSink, Matcher, clues_of
@@ -188,9 +188,7 @@ class Loader:
                 matcher.remember(row.movie.id, movie.id)
         merged = await self._catalogue.merge(list(whole.values()))
         self.report.movies = self.report.movies.plus(merged)
-        if found := list(nominated(await self._catalogue.nominations(), whole.values())):
-            await self._catalogue.merge_nominations(found)
-            self.report.found_movie += len(found)
+        self.report.found_movie += await nominate(self._catalogue, whole.values())
 
     async def _known(self, rows: list[MovieRow], matcher: Matcher) -> list[tuple[str, ...]]:
         """Which movies of the catalogue these are."""

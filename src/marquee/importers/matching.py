@@ -5,21 +5,20 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from .. import titles
-from ..model import Movie, Nomination, Standing
+from ..model import Movie, Standing
+from ..movies import Nominations
 from ..ports import Clue, Merged
 
 MOST_REMEMBERED = 300_000
 
 
-class CatalogueSink(Protocol):
+class CatalogueSink(Nominations, Protocol):
     """What an import needs of a ``Catalogue``."""
 
     async def has(self, movie_id: str, /) -> bool: ...
     async def get(self, movie_id: str, /) -> Standing | None: ...
     async def match(self, clues: Sequence[Clue], /) -> list[tuple[str, ...]]: ...
     async def merge(self, movies: Sequence[Movie], /) -> Merged: ...
-    async def nominations(self) -> Sequence[Nomination]: ...
-    async def merge_nominations(self, nominations: Sequence[Nomination], /) -> Merged: ...
 
 
 class Matcher:
