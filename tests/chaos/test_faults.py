@@ -19,7 +19,7 @@ from marquee.model import slot_of
 from marquee.wiring import Stores
 from tests.api.asking import eventually
 from tests.chaos.conftest import UnderLoad
-from tests.chaos.trial import beside, clock_off, frozen, killed, rated_by
+from tests.chaos.trial import beside, clock_off, come_and_go, frozen, killed, rated_by
 from tests.support.server import Server
 from tests.support.system import ROLES, System
 
@@ -122,14 +122,7 @@ def test_aggregators_fight_over_partitions(system: System, under_load: UnderLoad
     fault = "aggregators join and die (kill -9) every 3 s, eight times: partitions change hands"
     third = Server(system.folder, "aggregator", name="aggregator-3", **system.settings)
     with under_load(fault) as trial:
-        try:
-            for number in range(8):
-                third.start()
-                trial.last(2)
-                (third.kill if number % 2 else third.stop)()
-                trial.last(1)
-        finally:
-            third.kill()
+        come_and_go(third, trial)
 
 
 @pytest.mark.long

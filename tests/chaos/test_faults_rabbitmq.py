@@ -9,7 +9,7 @@ from engine.engine import Engine
 from marquee.adapters.rabbitmq import RabbitLog
 from marquee.wiring import Stores
 from tests.chaos.conftest import UnderLoad
-from tests.chaos.trial import beside, clock_off, frozen, killed, rated_by
+from tests.chaos.trial import beside, clock_off, come_and_go, frozen, killed, rated_by
 from tests.support.server import Server
 from tests.support.system import System
 
@@ -119,14 +119,7 @@ def test_aggregators_fight_over_the_queue(system: System, under_load: UnderLoad)
     fault = "with RabbitMQ: aggregators join and die (kill -9) every 3 s, eight times"
     third = Server(system.folder, "aggregator", name="aggregator-3", **system.settings)
     with under_load(fault) as trial:
-        try:
-            for number in range(8):
-                third.start()
-                trial.last(2)
-                (third.kill if number % 2 else third.stop)()
-                trial.last(1)
-        finally:
-            third.kill()
+        come_and_go(third, trial)
 
 
 def test_a_restored_postgres_is_made_whole_by_a_rebuild(

@@ -484,6 +484,18 @@ def frozen(*victims: Victim) -> Iterator[None]:
             victim.signal(signal.SIGCONT)
 
 
+def come_and_go(third: Server, trial: Trial) -> None:
+    """One more of a role joins every 3 s, and dies (kill -9) or leaves, eight times."""
+    try:
+        for number in range(8):
+            third.start()
+            trial.last(2)
+            (third.kill if number % 2 else third.stop)()
+            trial.last(1)
+    finally:
+        third.kill()
+
+
 @contextmanager
 def clock_off(victim: Server, offset: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A process believes that it is so much earlier or later. It does not run afterwards."""
