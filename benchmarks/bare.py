@@ -18,7 +18,8 @@ import uvloop
 
 from marquee.http.calls import request_id
 from marquee.http.server import Server
-from marquee.http.shapes import Rate, RateAnswer, time_of
+from marquee.http.shapes import Rate, RateAnswer
+from marquee.model import time_of
 from marquee.serving import listen
 
 BY_SERVER = {b"date", b"server"}

@@ -4,9 +4,9 @@ import csv
 import io
 import json
 from collections.abc import AsyncIterator, Sequence
-from datetime import UTC, datetime
 from typing import Any
 
+from .model import time_of
 from .ports import Catalogue, RatingStore
 
 Rows = list[tuple[Any, ...]]
@@ -24,10 +24,7 @@ async def ratings(store: RatingStore, user_id: str | None) -> AsyncIterator[Rows
                 rating.user_id,
                 rating.movie_id,
                 rating.value / 2,
-                datetime.fromtimestamp(rating.version // 1_000_000, UTC)
-                .replace(microsecond=rating.version % 1_000_000)
-                .isoformat()
-                .replace("+00:00", "Z"),
+                time_of(rating.version),
             )
             for rating in page
         ]

@@ -8,12 +8,13 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, TextIO
 
 import msgspec
 import structlog
+
+from .model import time_of
 
 Members = tuple[str, str, int, float, str, str]
 """Of a request's line: method, template of its route, status, seconds, request id, trace id."""
@@ -138,10 +139,9 @@ class JsonLines(logging.StreamHandler[TextIO]):
 
 def request_line(at: float, members: Members) -> str:
     method, route, status, seconds, request_id, trace_id = members
-    timestamp = datetime.fromtimestamp(at, UTC).isoformat()[:19]
     traced = f',"trace_id":"{trace_id}"' if trace_id else ""
     return (
-        f'{begin_of(method, route)},"timestamp":"{timestamp}.{int(at % 1 * 1e6):06d}Z","status":'
+        f'{begin_of(method, route)},"timestamp":"{time_of(int(at * 1e6))}","status":'
         f'{status},"milliseconds":{1000 * seconds:.2f},"request_id":"{request_id}"{traced}}}\n'
     )
 

@@ -9,6 +9,7 @@ import re
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from functools import lru_cache
 from operator import add, mul
 from typing import NamedTuple
@@ -43,6 +44,17 @@ def has_control(text: str) -> bool:
 def is_user_id(text: str) -> bool:
     """A token's ``sub``: 1–128 characters, none of them a control character."""
     return 0 < len(text) <= 128 and not has_control(text)
+
+
+def time_of(version: int) -> str:
+    """Microseconds since 1970 in RFC 3339."""
+    seconds, micros = divmod(version, 1_000_000)
+    return f"{second_of(seconds)}.{micros:06d}Z"
+
+
+@lru_cache(1000)  # most of what is told happened just now
+def second_of(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat()[:19]
 
 
 # ---- a rating and its change -------------------------------------------------------------------

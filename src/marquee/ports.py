@@ -289,7 +289,8 @@ class TotalsStore(Protocol):
     """Per pair what was applied, per movie its totals, and the consumer's position beside them."""
 
     async def fold(self, batch: Batch) -> int:
-        """Apply a batch in one transaction; how many movies' totals changed.
+        """Apply a batch in one transaction, or a large one in several, of which each keeps totals
+        true and the last moves the position; how many movies' totals changed in each, added up.
 
         Deltas come from the locked rows alone (``model.fold``), poison goes to the dead letters,
         the position becomes that of ``batch.end``. Raises ``PositionMoved`` where it is not at

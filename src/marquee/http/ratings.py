@@ -9,7 +9,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, UnsetType
 
 from ..errors import Invalid
-from ..model import Rating, is_movie_id, is_user_id
+from ..model import Rating, is_movie_id, is_user_id, time_of
 from ..ratings import Ratings
 from . import cursors
 from .calls import Answer, Call, Endpoint
@@ -26,7 +26,6 @@ from .shapes import (
     RatingAnswer,
     half_points,
     rate_answer,
-    time_of,
 )
 
 FOR_ANYONE = "ratings:write:any"

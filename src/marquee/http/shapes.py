@@ -1,6 +1,5 @@
 """The shapes of the wire: JSON in camelCase, as the contract writes it."""
 
-from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -16,6 +15,7 @@ from ..model import (
     Standing,
     mean_rating,
     rate_tenths,
+    time_of,
 )
 
 
@@ -25,12 +25,6 @@ class Shape(msgspec.Struct, frozen=True, rename="camel"):
 
 class Asked(msgspec.Struct, frozen=True, rename="camel", forbid_unknown_fields=True):
     """What we are asked: a body or a query. What it does not name is an error."""
-
-
-def time_of(version: int) -> str:
-    """Microseconds since 1970 in RFC 3339."""
-    seconds, micros = divmod(version, 1_000_000)
-    return f"{datetime.fromtimestamp(seconds, UTC).isoformat()[:19]}.{micros:06d}Z"
 
 
 # What the stages check themselves stands here as a schema alone, for the document.

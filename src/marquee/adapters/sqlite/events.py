@@ -17,10 +17,12 @@ from .database import Database, read_position
 PRUNE_EVERY = 5000
 """Folded rows that may stand in the outbox: pruning them one by one would cost a commit each."""
 
-GATHER = 0.02
-"""Seconds in which events gather after a batch that took all there were. Each fold holds up the
-ratings beside it, and costs the less for each event the more there are: a fold of all that come in
-so long is small enough for the one and large enough for the other."""
+LEAST_GATHER, MOST_GATHER = 0.02, 0.3
+"""Seconds in which events gather after a batch that took all there were: a fold costs the less for
+each event the more there are, so that many are let become more."""
+
+GATHER_EACH = 1 / 4000
+"""Seconds for each event of that batch."""
 
 LOOK_EVERY = 0.2
 """Seconds after which a reader looks by itself: another process may have written."""
@@ -49,8 +51,9 @@ class SqliteOutbox:
                 async with asyncio.timeout(LOOK_EVERY):
                     await self._written.wait()
                 batch = await self._look(limit)
-        if batch is not None and len(batch.events) + len(batch.poison) < limit:
-            self._next_look = time.monotonic() + GATHER
+        if batch is not None and (taken := len(batch.events) + len(batch.poison)) < limit:
+            gather = min(max(LEAST_GATHER, taken * GATHER_EACH), MOST_GATHER)
+            self._next_look = time.monotonic() + gather
         return batch
 
     def seek(self, partition: int, position: int) -> None:

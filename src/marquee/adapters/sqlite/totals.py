@@ -2,9 +2,11 @@
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -48,15 +50,11 @@ STEPS = f"""
 COUNTED = "SELECT id, distribution FROM movie WHERE id IN (SELECT movie_id FROM temp.batch)"
 APPLY_BATCH = """
     INSERT INTO applied (movie_id, rater, version, value)
-    SELECT movie_id, rater, version, value FROM temp.batch
-    WHERE (movie_id, rater) > (?, ?) ORDER BY movie_id, rater LIMIT ?
+    SELECT movie_id, rater, version, value FROM temp.batch WHERE true
     ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value
     WHERE (excluded.version, excluded.value) > (applied.version, applied.value)"""
-NEXT_PLACE = """
-    SELECT movie_id, rater FROM temp.batch
-    WHERE (movie_id, rater) > (?, ?) ORDER BY movie_id, rater LIMIT 1 OFFSET ? - 1"""
-AT_ONCE = 1000
-"""Rows that one statement applies: SQLite keeps in memory how each page was before it."""
+PART = 500
+"""Events that are folded in one transaction: no rating beside them waits for more."""
 
 COUNTS = "SELECT distribution FROM movie WHERE id = ?"
 KEPT = "SELECT id, distribution, number, total, rate, mean FROM movie"
@@ -80,7 +78,9 @@ class SqliteTotals:
         self._applied.append(heard)
 
     async def fold(self, batch: Batch) -> int:
-        changed = await self._database.write(lambda connection: fold_batch(connection, batch))
+        changed = 0
+        for part in parts(batch):
+            changed += await self._database.write(partial(fold_batch, batch=part))
         for heard in self._applied:
             heard(event.version for event in batch.events)
         return changed
@@ -158,15 +158,30 @@ class SqliteTotals:
         return await self._database.read(lambda c: int(c.execute(query).fetchone()[0]))
 
 
+def parts(batch: Batch) -> Iterator[Batch]:
+    """A large batch in several transactions, some movies in each; the last moves the position.
+
+    Where it is cut off between two, all of it comes again, and versions decide.
+    """
+    events = sorted(batch.events, key=itemgetter(0))
+    at = 0
+    while len(events) - at > PART:
+        some = events[at : at + PART]
+        yield Batch(some, partition=batch.partition, start=batch.start, end=batch.start or 0)
+        at += PART
+    yield replace(batch, events=events[at:])
+
+
 def fold_batch(connection: sqlite3.Connection, batch: Batch) -> int:
     if batch.start is not None:
         position = read_position(connection, batch.partition)
         if position.offset != batch.start:
             raise PositionMoved(position.offset)
-        connection.execute(
-            "INSERT OR REPLACE INTO position (partition, position, mark) VALUES (?, ?, ?)",
-            (batch.partition, batch.end, batch.mark),
-        )
+        if batch.end != batch.start:
+            connection.execute(
+                "INSERT OR REPLACE INTO position (partition, position, mark) VALUES (?, ?, ?)",
+                (batch.partition, batch.end, batch.mark),
+            )
     if batch.poison:
         connection.executemany(
             "INSERT INTO dead_letter (raw, error, died_at) VALUES (?, ?, ?)",
@@ -175,10 +190,7 @@ def fold_batch(connection: sqlite3.Connection, batch: Batch) -> int:
     gather(connection, batch.events)
     changed = steps(connection)
     counted = dict(connection.execute(COUNTED).fetchall())
-    place: Pair | None = ("", b"")
-    while place is not None:
-        connection.execute(APPLY_BATCH, (*place, AT_ONCE))
-        place = connection.execute(NEXT_PLACE, (*place, AT_ONCE)).fetchone()
+    connection.execute(APPLY_BATCH)
     connection.execute("DELETE FROM temp.batch")
     write_totals(
         connection,
