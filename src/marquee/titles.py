@@ -118,13 +118,14 @@ def forms(title: str) -> tuple[str, ...]:
 
 
 def loose_keys(title: str) -> set[str]:
-    """The keys of all that a title may be where neither "&" nor an article at its end matters.
+    """The keys of all that a title may be where neither "&" nor an article at its end, or held by
+    punctuation, matters.
 
-    "Naughty & Nice" is "Naughty Nice" too, and "Godfather The" is "The Godfather". Not a matter for
-    ``key``: under that one movies are kept, and "Plan A" is not "Plan".
+    "Naughty & Nice" is "Naughty Nice" too, "Godfather The" and "the-godfather" are "The Godfather".
+    Not a matter for ``key``: under that one movies are kept, and "Plan A" is not "Plan".
     """
     bare = normalize("NFKD", title).replace("&", " ")
-    spelled = [title, *([bare] if bare.strip() else [])]
+    spelled = [title, " ".join(words(title)), *([bare] if bare.strip() else [])]
     return {key(each) for text in spelled for each in (text, _last_in_front(text))} - {""}
 
 

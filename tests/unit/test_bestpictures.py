@@ -108,7 +108,7 @@ async def test_every_nomination_of_that_title_newest_first() -> None:
     assert missed.value.suggestions == ("Cleopatra",)
 
 
-def test_an_article_at_the_end_and_an_ampersand_do_not_matter() -> None:
+def test_an_article_at_either_end_and_an_ampersand_do_not_matter() -> None:
     stored = ("Naughty & Nice", "Gift Horse", "Plan A", "The King and I", "Les Miserables", "& Son")
     nominees = Nominees(nomination(title) for title in stored)
     for asked, title in {
@@ -124,6 +124,11 @@ def test_an_article_at_the_end_and_an_ampersand_do_not_matter() -> None:
         "King and I The": "The King and I",
         "Miserables Les": "Les Miserables",
         "son": "& Son",
+        "the-king-and-i": "The King and I",
+        "King-and-I-The": "The King and I",
+        '"The" King and I': "The King and I",
+        "an... gift_horse": "Gift Horse",
+        "the-naughty-&-nice": "Naughty & Nice",
     }.items():
         assert [found.title for found in nominees.find(asked)] == [title], asked
     for asked in ("The King and", "Gift and Horse", "Gift", "The", "&", "& the"):
