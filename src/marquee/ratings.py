@@ -11,7 +11,7 @@ class Ratings:
     """What users do with their ratings.
 
     ``known``: at most so many movie ids are remembered as being in the catalogue, so that rating
-    a movie seldom asks for it.
+    a movie seldom asks for it. ``accepted``: ratings that were acknowledged.
     """
 
     def __init__(
@@ -22,6 +22,7 @@ class Ratings:
         self._known = set[str]()
         self._most_known = known
         self._changes = 0
+        self.accepted = 0
         notices.listen("catalogue", self._forget)
 
     async def rate(self, user_id: str, movie_id: str, value: int) -> Rating:
@@ -32,7 +33,9 @@ class Ratings:
         """
         if movie_id not in self._known:
             await self._look_up(movie_id)
-        return await self._store.write(user_id, movie_id, value)
+        rating = await self._store.write(user_id, movie_id, value)
+        self.accepted += 1
+        return rating
 
     async def remove(self, user_id: str, movie_id: str) -> None:
         """Take a rating back; where there was none, that is so already."""

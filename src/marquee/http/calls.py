@@ -300,7 +300,7 @@ async def respond(
 def read_query(raw: bytes, into: type) -> Any:
     """A query string as a struct. What is unknown, given twice or malformed is ``Invalid``."""
     if not raw:
-        return convert({}, into)
+        return nothing_asked(into)
     if HALF_ENCODED.search(raw):
         raise Invalid("The query is malformed.")
     try:
@@ -322,6 +322,11 @@ def read_query(raw: bytes, into: type) -> Any:
             raise Invalid("Expected a whole number.", f"/{name}")
         parameters[name] = text
     return convert(parameters, into)
+
+
+@cache
+def nothing_asked(into: type) -> Any:
+    return convert({}, into)
 
 
 @cache

@@ -9,7 +9,6 @@ from typing import Any
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
     Histogram,
     ProcessCollector,
     disable_created_metrics,
@@ -80,9 +79,6 @@ class Metrics:
             "Writes that shared one commit.",
             buckets=SIZES,
             registry=self.registry,
-        )
-        self.ratings = Counter(
-            "marquee_ratings_accepted", "Ratings acknowledged.", registry=self.registry
         )
         self._told: dict[str, Told] = {}
         self.registry.register(Tellers(self._told))

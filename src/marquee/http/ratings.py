@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Iterable
 from functools import partial
 from typing import Annotated
 
@@ -53,12 +53,9 @@ class MyRatings(Asked, frozen=True):
     ) = UNSET
 
 
-def endpoints(ratings: Ratings, accepted: Callable[[], None]) -> list[Endpoint]:
-    """``accepted`` is called at each rating that was acknowledged."""
-
+def endpoints(ratings: Ratings) -> list[Endpoint]:
     async def rate(call: Call) -> Answer:
         rating = await ratings.rate(call.user_id, call.movie_id, half_points(call.body.rate))
-        accepted()
         return Answer(rate_answer(rating))
 
     async def read(call: Call) -> Answer:
@@ -75,7 +72,6 @@ def endpoints(ratings: Ratings, accepted: Callable[[], None]) -> list[Endpoint]:
         if not is_user_id(body.user_id):
             raise Invalid("A user id is 1-128 characters, none of them control.", "/userId")
         rating = await ratings.rate(body.user_id, call.movie_id, half_points(body.rating_score))
-        accepted()
         answer = RatingAnswer(
             rating.movie_id, rating.user_id, rating.value / 2, time_of(rating.version)
         )

@@ -152,7 +152,9 @@ class Marquee:
     def _ratings(self) -> None:
         self._take_tokens()
         ratings = Ratings(self.stores.ratings, self.stores.catalogue, self.stores.notices)
-        self._calls += ratings_calls.endpoints(ratings, self._metrics.ratings.inc)
+        self._calls += ratings_calls.endpoints(ratings)
+        text = "Ratings acknowledged."
+        self._metrics.count("ratings_accepted", text, lambda: ratings.accepted)
 
     def _movies(self) -> None:
         self._take_tokens()
@@ -374,7 +376,7 @@ def contract() -> list[Endpoint]:
     notices = MemoryNotices()
     return [
         *operations.endpoints(operations.Health({}, {}), Metrics()),
-        *ratings_calls.endpoints(Ratings(nothing, nothing, notices), lambda: None),
+        *ratings_calls.endpoints(Ratings(nothing, nothing, notices)),
         *movies_calls.endpoints(Movies(nothing, notices), TopRated(nothing, nothing, notices)),
         *charts_calls.endpoints(TopRated(nothing, nothing, notices)),
         *bestpictures_calls.endpoints(BestPictures(nothing, notices)),
