@@ -160,6 +160,14 @@ def test_an_archive_and_a_folder_give_the_files_that_lie_highest(tmp_path):
     (folder / "inner" / "a.csv").write_text(TABLE)
     (folder / ".hidden").write_text("x")
     assert [file.name for file in find_files(folder)] == ["a.csv"]
+    (folder / "other" / "deeper").mkdir(parents=True)  # as Trakt had its folders until 2025
+    for name in ("b.csv", "deeper/c.csv"):
+        (folder / "other" / name).write_text(TABLE)
+    (folder / "other" / "back").symlink_to(folder)
+    assert [file.name for file in find_files(folder)] == ["a.csv", "b.csv"]
+    (folder / "inner" / "a.csv").unlink()
+    (folder / "other" / "b.csv").unlink()
+    assert [file.name for file in find_files(folder)] == ["c.csv"]
 
 
 def test_what_is_not_there_or_can_not_be_read_is_said_in_one_line(tmp_path):

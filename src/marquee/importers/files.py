@@ -105,10 +105,7 @@ def find_files(path: Path) -> list[File]:
 
 def _find(path: Path) -> list[File]:
     if path.is_dir():
-        inside = sorted(p for p in path.iterdir() if not p.name.startswith("."))
-        files = [File(p) for p in inside if p.is_file()]
-        if not files and len(inside) == 1:
-            return _find(inside[0])
+        files = _highest([path])
     elif not path.is_file():
         raise Invalid(f"{path} is no file." if path.exists() else f"There is no file {path}.")
     elif zipfile.is_zipfile(path):
@@ -118,6 +115,13 @@ def _find(path: Path) -> list[File]:
     if not files:
         raise Invalid(f"There is no file in {path}.")
     return files
+
+
+def _highest(folders: list[Path]) -> list[File]:
+    inside = sorted(p for folder in folders for p in folder.iterdir() if p.name[0] != ".")
+    files = [File(p) for p in inside if p.is_file()]
+    deeper = [p for p in inside if p.is_dir() and not p.is_symlink()]  # a link may lead back
+    return _highest(deeper) if deeper and not files else files
 
 
 def _members(path: Path) -> list[File]:
