@@ -420,6 +420,18 @@ def test_our_own_ratings(tmp_path):
     ]
 
 
+def test_our_own_export_keeps_the_dates_of_a_clock_that_was_ahead(tmp_path):
+    ahead, never = "2031-01-01T00:00:00.000001Z", "2131-01-01T00:00:00Z"
+    everybody = f"userId,movieId,rate,ratedAt\nann,m-1,8,{ahead}\nann,m-2,8,{never}\n"
+    late = RowError(3, "the date lies in the future", never)
+    assert read(marquee, tmp_path, ratings_csv=everybody) == [
+        RatingRow(2, "ann", "m-1", 16, us("2031-01-01") + 1),
+        late,
+    ]
+    mine = f"movieId,rate,ratedAt\nm-1,8,{ahead}\nm-2,8,{never}\n"
+    assert read(marquee, tmp_path, ratings_csv=mine) == [late._replace(line=2, what=ahead), late]
+
+
 # ---- MovieLens ---------------------------------------------------------------------------------
 
 

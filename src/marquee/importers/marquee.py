@@ -1,6 +1,9 @@
 """Marquee's own ratings, as ``marquee export ratings`` and ``GET /users/me/ratings`` write them.
 
 userId, movieId, rate (in points), ratedAt. Without userId they are the ratings of one person.
+
+Dates are versions. Where a server's clock was ahead they still are, and an export of all of it
+comes back as it was, whatever the time is here.
 """
 
 from collections.abc import Iterator, Sequence
@@ -8,9 +11,22 @@ from collections.abc import Iterator, Sequence
 from ..model import is_movie_id, is_user_id
 from .files import Sheet
 from .reading import Part, Reading, read_each
-from .rows import HALVES_OF_TEN, Asked, BadRow, RatingRow, Record, half_points, text_of, version_of
+from .rows import (
+    DAY,
+    HALVES_OF_TEN,
+    Asked,
+    BadRow,
+    RatingRow,
+    Record,
+    half_points,
+    text_of,
+    version_of,
+)
 
 SOURCE = "ratings"
+
+AHEAD = 36_525 * DAY
+"""So far a clock may have been: a century."""
 
 
 def reading(sheets: Sequence[Sheet]) -> Reading | None:
@@ -19,6 +35,8 @@ def reading(sheets: Sequence[Sheet]) -> Reading | None:
     found = named or found
 
     def parts(asked: Asked) -> Iterator[Part]:
+        dated = asked._replace(now=asked.now + AHEAD) if named else asked
+
         def read(line: int, record: Record) -> RatingRow:
             user_id = str(record.get("userid", "")) if named else asked.user_id
             movie_id = text_of(record.get("movieid"))
@@ -29,9 +47,8 @@ def reading(sheets: Sequence[Sheet]) -> Reading | None:
             if not text_of(record.get("ratedat")):
                 raise BadRow("the date is missing")
             value = half_points(record.get("rate"), HALVES_OF_TEN)
-            return RatingRow(
-                line, user_id, movie_id, value, version_of(record.get("ratedat"), asked, 0)
-            )
+            version = version_of(record.get("ratedat"), dated, 0)
+            return RatingRow(line, user_id, movie_id, value, version)
 
         for sheet in found:
             yield sheet, read_each(sheet.records(), read)
