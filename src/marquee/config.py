@@ -208,7 +208,7 @@ def known(variable: str) -> bool:
 
 def read_file(file: Path) -> dict[str, Any]:
     try:
-        written = tomllib.loads(file.read_text())
+        written = tomllib.loads(file.read_text("utf-8-sig"))  # Windows marks UTF-8
     except OSError as error:
         raise Unusable(f"The settings in {file} can't be read: {error.strerror}.") from error
     except ValueError as error:

@@ -1,5 +1,9 @@
 """Settings as texts: what is taken, what is refused in clear words, and what nobody may see."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 
 from marquee.config import SETTINGS, load, nearest
@@ -83,3 +87,17 @@ def test_whatever_is_unknown_the_nearest_name_is_told(tmp_path):
     load({}, {"MARQUEE_ZZZ": "1", "MARQUEE_RATELIMIT": "off"}, warn=warnings.append)
     assert "did you mean MARQUEE_RATE_LIMIT?" in warnings[0]
     assert "did you mean MARQUEE_" in warnings[1]
+
+
+def test_a_file_is_utf8_whatever_the_terminal_speaks(tmp_path):
+    file = tmp_path / "marquee.toml"
+    file.write_bytes('\ufeffissuer = "Ciné"\r\n'.encode())  # as Windows writes it
+    assert load({}, {}, file).issuer == "Ciné"
+    told = f"""if True:
+        from pathlib import Path
+        from marquee.config import load
+        print(ascii(load({{}}, {{}}, Path({str(file)!r})).issuer))
+    """
+    plain = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    done = subprocess.run([sys.executable, "-c", told], env=plain, check=True, capture_output=True)
+    assert b"Cin\\xe9" in done.stdout
