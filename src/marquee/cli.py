@@ -20,6 +20,8 @@ from .errors import Invalid, LogLost, MarqueeError, Unusable
 from .model import is_movie_id, is_user_id
 
 if TYPE_CHECKING:  # commands import what they need: `marquee --help` is quick
+    from rich.console import Console
+
     from . import importers
     from .model import Chart, Erasure
     from .ports import DeadLetter
@@ -173,18 +175,17 @@ def seconds(text: str) -> int:
 
 
 @app.command("settings")
-def show_settings() -> None:
+def show_settings(data: Data = None) -> None:
     """Show every setting: its value, where it comes from, and what it is for."""
-    from rich.console import Console
     from rich.table import Table
 
-    found = settings()
+    found = settings(data=data)
     table = Table("setting", "value", "from", "what it is", box=None, pad_edge=False)
     for setting in config.SETTINGS:
         table.add_row(
             setting.name, found.shown(setting.name), found.sources[setting.name], setting.help
         )
-    Console(width=None if sys.stdout.isatty() else 1000).print(table)
+    console(1000).print(table)
 
 
 @app.command("import")
@@ -295,7 +296,6 @@ def top(
     number: Annotated[int, typer.Argument(metavar="[N]", min=1, max=250)] = 10, data: Data = None
 ) -> None:
     """Show the chart."""
-    from rich.console import Console
     from rich.table import Table
 
     from .model import ChartQuery, mean_rating, rate_tenths
@@ -321,12 +321,12 @@ def top(
         )
     for column in (0, 2, 3, 4, 5, 6):
         table.columns[column].justify = "right"
-    console = Console(width=None if sys.stdout.isatty() else 120, highlight=False)
-    console.print(table)
+    shown = console(120, highlight=False)
+    shown.print(table)
     if with_demo:
         from .demo import LABEL
 
-        console.print(f"\n{LABEL}", style="dim")
+        shown.print(f"\n{LABEL}", style="dim")
 
 
 @app.command()
@@ -498,6 +498,15 @@ def restore(file: Annotated[Path, typer.Argument(metavar="FILE")], data: Data = 
 def check_user(user: str) -> None:
     if not is_user_id(user):
         raise Invalid("A user's id is 1 to 128 characters, none of them a control character.")
+
+
+def console(width: int, *, highlight: bool = True) -> "Console":
+    """Stdout for tables, so many characters wide where it is no terminal. What titles and settings
+    have in brackets, or between colons, is theirs: no markup, no emoji."""
+    from rich.console import Console
+
+    wide = None if sys.stdout.isatty() else width
+    return Console(width=wide, highlight=highlight, markup=False, emoji=False)
 
 
 async def on_stores(

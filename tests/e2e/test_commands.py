@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from marquee.adapters import sqlite
 from tests.support.server import COMMAND, Server, environment, marquee, serve
 
 RATINGS = """movieId,userId,rate,ratedAt
@@ -180,6 +181,8 @@ def test_the_file_counts_wherever_it_is_named(tmp_path):
 def test_a_flag_counts_before_a_variable(tmp_path):
     ok("token", "--user", "you", "--data", tmp_path / "flag", data=tmp_path / "variable")
     assert [path.name for path in tmp_path.iterdir()] == ["flag"]
+    shown = ok("settings", "--data", tmp_path / "flag", data=tmp_path / "variable")
+    assert re.search(rf"^data +{re.escape(str(tmp_path / 'flag'))} +flag ", shown, re.MULTILINE)
 
 
 def test_a_password_is_masked(tmp_path):
@@ -456,7 +459,7 @@ def test_interrupted_and_gone_on(tmp_path):
     assert said.count("\n") == 1
     some = stored(data)
     assert 0 < some < lines
-    report = ok("import", "auto", file, data=data)
+    report = marquee("import", "auto", str(file), data=data).stdout  # slowly: it says how far it is
     assert numbers(report) == {"ratings": f"{lines - some:,} added, 0 replaced"}
     assert "all totals" in ok("verify", data=data)
 
@@ -529,6 +532,22 @@ def test_top_is_the_chart(server):
     assert "made up" in shown[-1]
 
 
+def test_brackets_and_colons_in_a_table_are_what_they_are(tmp_path):
+    movies, ratings = tmp_path / "movies.csv", tmp_path / "ratings.csv"
+    titles = ("[/rec] :cat:", "[rec] [bold]")
+    movies.write_text("id,title\n" + "".join(f"m{n},{title}\n" for n, title in enumerate(titles)))
+    ratings.write_text(
+        "userId,movieId,rate,ratedAt\n"
+        + "".join(f"you,m{n},8,2020-01-01T00:00:00Z\n" for n in range(len(titles)))
+    )
+    for file in (movies, ratings):
+        ok("import", "auto", file, data=tmp_path / "data")
+    shown = ok("top", data=tmp_path / "data")
+    assert all(title in shown for title in titles)
+    assert "marquee[traces]" in ok("settings")
+    assert "[/me]" in ok("settings", issuer="[/me]")
+
+
 def test_an_erasure_that_came_by_mail(server, ratings):
     ok("import", "auto", ratings, data=server.data)
     with server.client("alice") as client:
@@ -550,6 +569,10 @@ def test_doctor_says_what_is_wrong(tmp_path):
     done = marquee("doctor", data=tmp_path)
     assert done.returncode == 1
     assert "marquee restore" in done.stdout
+    done = marquee("doctor", data=tmp_path, jwks="http://127.0.0.1:9/jwks")
+    assert re.search(
+        r"keys .*: they can't be read \(urlopen error .*\): .* mend jwks\n", done.stdout
+    )
 
 
 def test_migrate_changes_the_prior_beside_the_server(tmp_path):
@@ -581,6 +604,14 @@ def test_a_backup_of_a_running_server_comes_back_whole(server, tmp_path):
         refused = marquee("restore", str(file), data=other.data)
         assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "all totals" in ok("verify", data=tmp_path / "data")
+
+
+def test_each_restore_of_a_second_keeps_what_was_there(server, tmp_path):
+    backup, data = tmp_path / "backup.zip", tmp_path / "other"
+    ok("backup", backup, data=server.data)
+    for _ in range(4):
+        sqlite.restore(backup, sqlite.check_backup(backup), data / "marquee.db", data / "keys")
+    assert len(list(data.glob("before-restore-*/marquee.db"))) == 3
 
 
 def test_a_damaged_backup_is_refused_before_anything_is_touched(server, tmp_path):

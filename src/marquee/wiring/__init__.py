@@ -155,7 +155,10 @@ async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
     try:
         source = token_keys(settings)
         await source.refresh()
-        found.append((f"keys of tokens ({keys})", source.problem))
+        fault = source.problem and (
+            f"they can't be read ({source.problem}): look at what serves them, or mend jwks"
+        )
+        found.append((f"keys of tokens ({keys})", fault))
     except MarqueeError as error:
         found.append((f"keys of tokens ({keys})", str(error)))
     return found

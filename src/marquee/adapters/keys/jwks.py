@@ -138,7 +138,7 @@ class Jwks:
         except TimeoutError:
             self._complain("it does not answer in time")
         except (Unusable, OSError, http.client.HTTPException, ValueError) as error:
-            self._complain(str(error))
+            self._complain(str(error).strip("<>"))  # as urllib has it
         else:
             self.problem = None
         finally:

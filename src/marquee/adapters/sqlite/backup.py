@@ -106,13 +106,14 @@ def check_backup(file: Path) -> list[str]:
 
 
 def _exchange(fresh: Path, database: Path, keys: Path) -> Path | None:
-    aside = database.parent / f"before-restore-{time.strftime('%Y%m%d-%H%M%S')}"
     there = [Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm")]
     there = [path for path in (*there, keys) if path.exists()]
+    aside = None
     if there:
-        aside.mkdir()
-    for path in there:
-        path.rename(aside / path.name)
+        now = time.strftime("%Y%m%d-%H%M%S")
+        aside = Path(tempfile.mkdtemp(prefix=f"before-restore-{now}-", dir=database.parent))
+        for path in there:
+            path.rename(aside / path.name)
     (fresh / DATABASE).chmod(0o600)  # as it was: in it are who rated what
     (fresh / DATABASE).rename(database)
     if (fresh / "keys").exists():
@@ -120,7 +121,7 @@ def _exchange(fresh: Path, database: Path, keys: Path) -> Path | None:
         for key in (fresh / "keys").iterdir():
             key.chmod(0o600)
             key.rename(keys / key.name)
-    return aside if there else None
+    return aside
 
 
 def check(path: Path) -> None:
