@@ -7,7 +7,8 @@ import pytest
 from msgspec import UNSET
 
 from marquee.http import cursors
-from tests.api.asking import assert_problem, eventually
+from tests.api.asking import assert_problem, eventually, only_together
+from tests.api.raw import exchange, request
 
 MINE = "/users/me/ratings"
 CSV = {"Accept": "text/csv"}
@@ -134,6 +135,16 @@ class TestCsv:
         assert self.rows(answer) == []
         assert answer.headers["vary"] == user.get(MINE).headers["vary"] == "accept"
         assert answer.text == "movieId,userId,rate,ratedAt\r\n"
+
+    @only_together
+    def test_in_one_piece_for_who_knows_no_chunks(self, server, user):
+        """HTTP/1.0 has none (RFC 9112, 6.1)."""
+        authorization = f"Authorization: {user.headers['authorization']}".encode()
+        line = b"GET /users/me/ratings HTTP/1.0"
+        answer = exchange(server, request(line, authorization, b"Accept: text/csv"))
+        head, _, body = answer.partition(b"\r\n\r\n")
+        assert b"transfer-encoding" not in head.lower()
+        assert body == b"movieId,userId,rate,ratedAt\r\n"
 
     def test_what_needs_quotes_has_them(self, stage, movies):
         with stage.user(id='a,"b" c') as user:

@@ -212,6 +212,9 @@ class Resource:
         try:
             answer = await self._answer(scope, receive)
             status, headers, body = rendered(answer)
+            if not isinstance(body, bytes) and scope["http_version"] == "1.0":  # it has no chunks
+                body = b"".join([part async for part in body])
+                headers.append((b"content-length", b"%d" % len(body)))
         except Gone:
             return
         except Exception as error:  # noqa: BLE001 - the one place where everything has an answer
