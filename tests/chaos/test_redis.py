@@ -2,7 +2,9 @@
 
 import asyncio
 import itertools
+import shutil
 import signal
+import subprocess
 import time
 from contextlib import asynccontextmanager
 
@@ -66,6 +68,7 @@ class Process:
     """What a process has of Redis, a refresher and a reader on it, and users who never rest."""
 
     def __init__(self, url, charts):
+        self.charts = charts
         self.redis = Redis(url)
         self.cache = RedisCache(self.redis)
         self.notices = RedisNotices(self.redis)
@@ -100,10 +103,19 @@ class Process:
             await asyncio.sleep(0.05)
 
 
+class Charts(stores.MemoryCharts):
+    away = False
+
+    async def refresh(self):
+        if self.away:
+            raise StoreAway("the charts are away")
+        return await super().refresh()
+
+
 @asynccontextmanager
 async def two_processes(url):
     """At work on one Redis; afterwards both see what the other does, and nobody had too much."""
-    charts = stores.MemoryCharts(stores.MovieDisk(), lambda: time.time_ns() // 1000)
+    charts = Charts(stores.MovieDisk(), lambda: time.time_ns() // 1000)
     pair = [Process(url, charts) for _ in range(2)]
     began = time.monotonic()
     try:
@@ -171,6 +183,49 @@ async def test_all_of_it_is_killed_and_comes_back_empty(servers):
         await asyncio.to_thread(servers.start)
 
 
+async def test_all_of_it_is_set_back_to_an_older_copy(servers):
+    """Limits are those of then, and so is the ten until it is refreshed; no reader takes that."""
+    async with two_processes(servers.url) as pair:
+        taken = [[] for _ in pair]
+        for process, tens in zip(pair, taken, strict=True):
+            process.reader.on_taken(tens.append)
+        one, _ = pair
+        assert await lets_through(one.shared, "before")
+        for server in servers.all:
+            keep_copy(server)
+        assert await lets_through(one.shared, "after")
+        await eventually(lambda: see_each_other(pair), HEALED)
+        newest = one.reader.ten.refreshed_at
+
+        one.charts.away = True
+        for server in servers.all:
+            server.kill()
+            shutil.copy(server.folder / "copy.rdb", server.folder / "dump.rdb")
+        await asyncio.to_thread(servers.start)
+
+        for process in pair:
+            await eventually(lambda redis=process.redis: answers(redis), HEALED)
+            assert (await process.cache.get()).refreshed_at < newest
+            await process.reader.step()
+        assert not await lets_through(one.shared, "before")
+        assert await lets_through(one.shared, "after")
+        one.charts.away = False
+    for tens in taken:
+        moments = [ten.refreshed_at for ten in tens]
+        assert moments == sorted(set(moments))
+
+
+async def lets_through(limiter, key):
+    """Which it does once an hour."""
+    return (await limiter.take(key, Quota(1, 3600, 1))).wait == 0
+
+
+def keep_copy(server):
+    """Of what it holds now."""
+    subprocess.run(["redis-cli", "-p", str(server.port), "SAVE"], check=True, capture_output=True)
+    shutil.copy(server.folder / "dump.rdb", server.folder / "copy.rdb")
+
+
 async def test_all_of_it_freezes(servers):
     async with two_processes(servers.url) as pair:
         for server in servers.all:
@@ -211,17 +266,17 @@ async def test_a_process_may_start_before_it(servers):
     for server in servers.all:
         server.kill()
     redis = Redis(servers.url)
-
-    async def there():
-        try:
-            await redis.probe()
-        except StoreAway:
-            return False
-        return True
-
     try:
-        assert not await there()
+        assert not await answers(redis)
         await asyncio.to_thread(servers.start)
-        await eventually(there, HEALED)
+        await eventually(lambda: answers(redis), HEALED)
     finally:
         await redis.close()
+
+
+async def answers(redis):
+    try:
+        await redis.probe()
+    except StoreAway:
+        return False
+    return True
