@@ -5,6 +5,8 @@
 #   cassandra.sh backup DATA FOLDER [KEYSPACE]   a snapshot of KEYSPACE (marquee), the schema, the
 #                                                logins and the node's tokens, with their checksums
 #   cassandra.sh restore FOLDER DATA             into the empty DATA of a node that has never run
+#   cassandra.sh log COMMITLOG ARCHIVE           what is in COMMITLOG and not in ARCHIVE, where
+#                                                archive_command copies what is full, to ARCHIVE.open
 #
 # DATA is the node's data_file_directories. NODETOOL names another nodetool, options included.
 # Tables keep their ids, so that archived commit logs can be replayed on top of it.
@@ -57,10 +59,26 @@ restore() {
     echo "Start the node with initial_token: $(paste -s -d, "$folder/tokens")"
 }
 
+log_open() {
+    log=$1 archive=$2
+    [ -d "$archive" ] || fail "there is no $archive: archive_command copies into it"
+    draft=$archive.draft
+    rm -rf "$draft"
+    mkdir "$draft"
+    for segment in "$log"/CommitLog-*.log; do
+        [ -e "$archive/${segment##*/}" ] || cp "$segment" "$draft" ||
+            [ ! -e "$segment" ] || fail "$segment can't be copied" # or it was archived meanwhile
+    done
+    sync
+    rm -rf "$archive.open"
+    mv "$draft" "$archive.open"
+}
+
 case ${1-}/$# in
 backup/3) back_up "$2" "$3" marquee ;;
 backup/4) back_up "$2" "$3" "$4" ;;
 restore/3) restore "$2" "$3" ;;
+log/3) log_open "$2" "$3" ;;
 *)
     sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2
     exit 2

@@ -5,13 +5,18 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator
+from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from engine.cassandra import Node
+from engine.cassandra import Cassandra, Node
+from engine.engine import default_engine
+from engine.kafka import Broker
+from engine.ports import Ports
 from tests.api.asking import eventually
 from tests.chaos.ledger import Ledger, load, seed, stock, totals
 from tests.support import engine
@@ -116,6 +121,52 @@ def test_a_postgres_that_is_set_back_catches_up_by_itself(tmp_path: Path):
             command("verify", data=server.data, **urls)
 
 
+# ---- Kafka ---------------------------------------------------------------------------------------
+
+
+def test_a_kafka_that_is_set_back_stops_and_a_rebuild_bridges_it(tmp_path: Path):
+    """Its folder as of some time ago, with everything running: what comes in meanwhile fills it up
+    again beyond where it was folded, with other events."""
+    told, copy = Ledger(), tmp_path / "copy"
+    with engine.own(tmp_path / "engine", "kafka") as own:
+        servers = engine.need("cassandra", "postgres", "redis") | own.variables(["kafka"])
+        broker = own.server("kafka")
+        assert isinstance(broker, Broker)
+        with stores(servers=servers) as urls:
+            command("migrate", "--slots", "4", data=tmp_path / "data", **urls)
+            with serve(tmp_path, **urls) as server:
+                stock(server)
+                with load(server, told, seed()) as under:
+                    under.await_answers(100)
+                    broker.stop()
+                    shutil.copytree(broker.data, copy)
+                    broker.start()
+                    under.await_answers(100)
+                told.settle(server)
+
+                broker.stop()
+                shutil.rmtree(broker.data)
+                shutil.move(copy, broker.data)
+                with load(server, told, seed()) as under:
+                    under.await_answers(500)
+                    broker.start()
+                    eventually(lambda: log_of(server), lambda why: "marquee rebuild" in why, MINUTE)
+                    under.await_answers(100)
+                    command("rebuild", data=server.data, **urls)
+                told.read_back(server)
+                # Removals of the last minutes, too young for the rebuild, come with the sweep.
+                told.count(server, within=400)
+                assert log_of(server) == ""
+                command("verify", data=server.data, **urls)
+
+
+def log_of(server: Server) -> str:
+    """What is wrong with the event log, as the server says."""
+    with server.client() as client:
+        events = client.get("/health/ready").json()["dependencies"]["events"]
+    return str(events.get("detail", ""))
+
+
 # ---- Cassandra -----------------------------------------------------------------------------------
 
 
@@ -140,15 +191,85 @@ class Store:
         return script("cassandra.sh", "restore", backup, self.node.data, status=status)
 
 
+class Archiving(Node):
+    """Copies what is full of its commit log into a folder; starts with what it is told of that."""
+
+    restores = ""
+
+    @property
+    def archive(self) -> Path:
+        return self.folder / "archive"
+
+    @property
+    def commitlog(self) -> Path:
+        return self.folder / "commitlog"
+
+    def prepare(self) -> None:
+        super().prepare()
+        file = self.folder / "cassandra.yaml"
+        file.write_text(file.read_text().replace("segment_size: 8MiB", "segment_size: 1MiB"))
+        self._settings.mkdir(exist_ok=True)
+        self.archive.mkdir(exist_ok=True)
+        (self._settings / "commitlog_archiving.properties").write_text(
+            f"archive_command=/bin/cp %path {self.archive}/%name\n{self.restores}"
+        )
+
+    @property
+    def _settings(self) -> Path:
+        return self.folder / "conf"
+
+    def command(self) -> list[str]:
+        *java, main = super().command()
+        return [*java, f"-Xbootclasspath/a:{self._settings}", main]
+
+    def restore_log(self, until: str = "") -> None:
+        """Start once with what was archived, of all times or until then; then as before."""
+        self.restores = (
+            "restore_command=/bin/cp -f %from %to\n"
+            f"restore_directories={self.archive},{self.archive}.open\n"
+            f"restore_point_in_time={until}\n"
+        )
+        self.start()
+        self.stop()
+        self.restores = ""
+        self.start()
+
+
+class ArchivingCassandra(Cassandra):
+    @cached_property
+    def servers(self) -> list[Node]:
+        ports = tuple(self.ports[f"archiving{which}"] for which in ("", " storage", " jmx"))
+        return [Archiving(self.folder / "archiving", self.jars, ports, index=0, count=1)]
+
+
+@pytest.fixture
+def archiving(tmp_path: Path) -> Iterator[tuple[dict[str, str], Store, Archiving]]:
+    servers = engine.need("cassandra", "kafka", "postgres", "redis")
+    folder = tmp_path / "engine"
+    part = ArchivingCassandra(folder, default_engine().cache, Ports(folder / "ports.json"))
+    folder.mkdir()
+    try:
+        part.start()
+        (node,) = part.servers
+        assert isinstance(node, Archiving)
+        with stores(servers=servers | part.variables()) as urls:
+            yield urls, Store(node, keyspace_of(urls)), node
+    finally:
+        part.stop()
+
+
+def keyspace_of(urls: dict[str, str]) -> str:
+    return urls["ratings_url"].partition("?")[0].rpartition("/")[2]
+
+
 @pytest.fixture
 def urls_and_store(tmp_path: Path) -> Iterator[tuple[dict[str, str], Store]]:
     with engine.own(tmp_path / "engine", "cassandra") as own:
         servers = engine.need("kafka", "postgres", "redis") | own.variables(["cassandra"])
         with stores(servers=servers) as urls:
-            keyspace = urls["ratings_url"].partition("?")[0].rpartition("/")[2]
             node = own.server("cassandra")
             assert isinstance(node, Node)
-            yield urls, Store(node, keyspace)
+            yield urls, Store(node, keyspace_of(urls))
 
 
 def rating(server: Server, user: str) -> float | None:
@@ -215,3 +336,53 @@ def test_a_cassandra_that_is_set_back_lacks_what_came_later(tmp_path: Path, urls
         told.read_back(server)
         told.count(server, within=MINUTE)
         command("verify", data=server.data, **urls)
+
+
+def test_a_commit_log_brings_back_what_came_later(tmp_path: Path, archiving):
+    urls, store, node = archiving
+    told, backup = Ledger(), tmp_path / "backup"
+    command("migrate", "--slots", "4", "--shards", "4", data=tmp_path / "data", **urls)
+    with serve(tmp_path, **urls) as server:
+        stock(server, [*told.movies, MOVIE])
+        with load(server, told, seed()) as under:
+            under.await_answers(100)
+            store.back_up(backup)
+            eventually(lambda: list(node.archive.iterdir()), bool, 2 * MINUTE)
+            under.await_answers(100)
+        told.settle(server)
+        early = rate(server, "early", 8)
+        rate(server, "late", 9)
+        script("cassandra.sh", "log", node.commitlog, node.archive)
+        server.stop()
+
+        # All of it.
+        store.lose()
+        store.restore(backup)
+        node.restore_log()
+        server.start()
+        assert (rating(server, "early"), rating(server, "late")) == (8, 9)
+        told.read_back(server)
+        told.count(server, within=MINUTE)
+        command("verify", data=server.data, **urls)
+        server.stop()
+
+        # Until somebody rated.
+        store.lose()
+        store.restore(backup)
+        node.restore_log(until=early)
+        server.start()
+        assert (rating(server, "early"), rating(server, "late")) == (8, None)
+        told.read_back(server)
+        rate(server, "again", 7)
+        node.kill()
+        node.start()
+        assert rating(server, "again") == 7
+
+
+def rate(server: Server, user: str, score: float) -> str:
+    """When that was, as Cassandra is told of a point in time."""
+    with server.client(user) as client:
+        answer = client.post(f"/movies/{MOVIE}/users/rate", json={"rate": score})
+    assert answer.is_success, answer.text
+    moment = datetime.fromisoformat(answer.json()["ratedAt"])
+    return moment.strftime("%Y:%m:%d %H:%M:%S.%f")
