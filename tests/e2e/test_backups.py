@@ -3,8 +3,10 @@ ratings that are set back, the totals are made true. A damaged backup is refused
 
 import os
 import shutil
+import sqlite3
 import subprocess
 from collections.abc import Iterator
+from contextlib import ExitStack, closing
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -386,3 +388,50 @@ def rate(server: Server, user: str, score: float) -> str:
     assert answer.is_success, answer.text
     moment = datetime.fromisoformat(answer.json()["ratedAt"])
     return moment.strftime("%Y:%m:%d %H:%M:%S.%f")
+
+
+# ---- the key of the rater hash -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("embedded", [True, False], ids=["embedded", "on servers"])
+def test_a_move_to_new_stores_takes_all_but_the_names_of_raters(tmp_path: Path, embedded: bool):
+    told = Ledger()
+    ratings, movies = tmp_path / "ratings.csv", tmp_path / "movies.json"
+    folder = tmp_path / "new"
+    with ExitStack() as stack:
+        old, new = ({} if embedded else stack.enter_context(stores()) for _ in range(2))
+        command("migrate", data=tmp_path / "data", **old)
+        with serve(tmp_path, **old) as server:
+            stock(server)
+            with load(server, told, seed()) as under:
+                under.await_answers(200)
+            told.settle(server)
+            former = raters(server, old)
+        ratings.write_text(command("export", "ratings", data=server.data, **old))
+        movies.write_text(command("export", "movies", "--format", "json", data=server.data, **old))
+
+        shutil.copytree(server.data / "keys", folder / "data" / "keys")
+        command("migrate", data=folder / "data", **new)
+        command("import", "movies", str(movies), data=folder / "data", **new)
+        command("import", "ratings", str(ratings), data=folder / "data", **new)
+        with serve(folder, **new) as moved:
+            with moved.client() as client:
+                token = server.authorization(told.users[0])
+                assert client.get("/users/me/ratings", headers=token).is_success
+            told.read_back(moved)
+            told.count(moved, within=MINUTE)
+            command("verify", data=moved.data, **new)
+            assert former
+            assert not former & raters(moved, new)
+
+
+def raters(server: Server, urls: dict[str, str]) -> set[bytes]:
+    """As the totals know them."""
+    found: set[bytes] = set()
+    if not urls:
+        with closing(sqlite3.connect(server.data / "marquee.db")) as file:
+            return {rater for (rater,) in file.execute("SELECT rater FROM applied")}
+    for url in urls["movies_url"].split():
+        with psycopg.connect(url) as shard:
+            found.update(bytes(rater) for (rater,) in shard.execute("SELECT rater FROM applied"))
+    return found
