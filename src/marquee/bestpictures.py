@@ -155,6 +155,7 @@ def _keys(title: str) -> set[str]:
     keys = set()
     for form in titles.forms(title):
         keys |= titles.loose_keys(form)
+        keys.add("".join(titles.words(form)))  # "TheGodfather", whose article stands out no more
         first, _, rest = form.partition(" ")
         if titles.is_article(first) and not titles.is_article(rest.split(" ")[0]):
             keys.add(titles.key(rest))

@@ -118,15 +118,26 @@ def forms(title: str) -> tuple[str, ...]:
 
 
 def loose_keys(title: str) -> set[str]:
-    """The keys of all that a title may be where neither "&" nor an article at its end, or held by
-    punctuation, matters.
+    """The keys of all that a title may be where neither "&" nor an article at either end matters,
+    however many there are and whatever punctuation holds them.
 
-    "Naughty & Nice" is "Naughty Nice" too, "Godfather The" and "the-godfather" are "The Godfather".
-    Not a matter for ``key``: under that one movies are kept, and "Plan A" is not "Plan".
+    "Naughty & Nice" is "Naughty Nice" too, and "Godfather The", "the-godfather" and "The Godfather,
+    The" are "The Godfather". Not a matter for ``key``: under that one movies are kept, and
+    "Plan A" is not "Plan".
     """
     bare = normalize("NFKD", title).replace("&", " ")
-    spelled = [title, " ".join(words(title)), *([bare] if bare.strip() else [])]
+    spelled = [title, _without_articles(title), *([bare] if bare.strip() else [])]
     return {key(each) for text in spelled for each in (text, _last_in_front(text))} - {""}
+
+
+def _without_articles(title: str) -> str:
+    """A title's words, but for the English articles at either end."""
+    found = words(title)
+    while found and found[0] in ENGLISH:
+        found.pop(0)
+    while found and found[-1] in ENGLISH:
+        found.pop()
+    return " ".join(found)
 
 
 def _last_in_front(text: str) -> str:

@@ -129,6 +129,10 @@ def test_an_article_at_either_end_and_an_ampersand_do_not_matter() -> None:
         '"The" King and I': "The King and I",
         "an... gift_horse": "Gift Horse",
         "the-naughty-&-nice": "Naughty & Nice",
+        "The King and I, The": "The King and I",
+        "A The King and I": "The King and I",
+        "TheKingAndI": "The King and I",
+        "T?he King and I": "The King and I",
     }.items():
         assert [found.title for found in nominees.find(asked)] == [title], asked
     for asked in ("The King and", "Gift and Horse", "Gift", "The", "&", "& the"):
