@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 FOLDER = Path(__file__).parent / "dashboards"
-SOURCE = {"type": "prometheus", "uid": "marquee-prometheus"}
+SOURCE = {"type": "prometheus", "uid": "${datasource}"}
 WIDTH = 24
 WINDOW = "$__rate_interval"
 
@@ -39,6 +39,9 @@ class Panel(NamedTuple):
     big: bool = False
     words: tuple[tuple[int, str, str], ...] = ()
     """Values that are said in words: value, word, colour."""
+
+    none: str | None = None
+    """What is said where there is no answer."""
 
 
 Row = tuple[str, int, list[Panel]]
@@ -365,12 +368,14 @@ def overview() -> list[Row]:
                     "Firing, by name; each has its page in docs/runbooks.",
                     (
                         Ask(
-                            'count by (alertname, severity) (ALERTS{alertstate="firing"})',
+                            "count by (alertname, severity) "
+                            '(ALERTS{alertstate="firing",alertname=~"Marquee.+"})',
                             "{{alertname}} ({{severity}})",
                         ),
                     ),
                     limits=(1, 1),
                     big=True,
+                    none="none",
                 ),
             ],
         ),
@@ -584,6 +589,27 @@ REFRESHED: Row = (
     ],
 )
 
+CHOICE: Json = {
+    "name": "datasource",
+    "label": "Data source",
+    "type": "datasource",
+    "query": "prometheus",
+    "current": {"text": "Prometheus", "value": "marquee-prometheus"},
+    "hide": 0,
+    "includeAll": False,
+    "multi": False,
+    "options": [],
+    "refresh": 1,
+    "regex": "",
+}
+"""Of Prometheus, for a Grafana that has another one than ours."""
+
+QUIET: Json = {
+    "type": "special",
+    "options": {"match": "nan", "result": {"text": "quiet", "color": GREEN}},
+}
+"""A share of nothing: nobody asked, and nothing is wrong."""
+
 DASHBOARDS = {
     "overview": ("Marquee", overview),
     "ratings": ("Marquee: ratings", lambda: serving("ratings", ".*", TAKEN)),
@@ -624,6 +650,10 @@ def as_panel(panel: Panel, number: int, x: int, y: int, width: int, height: int)
     if panel.words:
         words = {str(v): {"text": text, "color": colour} for v, text, colour in panel.words}
         shown["mappings"] = [{"type": "value", "options": words}]
+    if panel.none:
+        shown["noValue"] = panel.none
+    if panel.big and panel.unit == "percentunit":
+        shown["mappings"] = [QUIET]
     if panel.big:
         options: Json = {
             "colorMode": "background",
@@ -693,7 +723,7 @@ def as_dashboard(name: str, title: str, rows: Iterable[Row]) -> Json:
         "title": "Marquee",
         "tags": ["marquee"],
         "asDropdown": False,
-        "includeVars": False,
+        "includeVars": True,
         "keepTime": True,
         "targetBlank": False,
         "icon": "external link",
@@ -712,7 +742,7 @@ def as_dashboard(name: str, title: str, rows: Iterable[Row]) -> Json:
         "time": {"from": "now-3h", "to": "now"},
         "timezone": "utc",
         "timepicker": {},
-        "templating": {"list": []},
+        "templating": {"list": [CHOICE]},
         "annotations": {"list": []},
         "links": [links],
         "panels": list(as_panels(rows)),

@@ -153,6 +153,29 @@ class TestDashboards:
                     for target in panel.get("targets", ()):
                         found.query(target["expr"].replace("$__rate_interval", "1m"))
 
+    def test_a_share_of_nothing_is_not_red(self):
+        """A share of no requests is no number, which would have the colour of the worst."""
+        shares = [
+            panel["fieldConfig"]["defaults"]
+            for panel in json.loads((GRAFANA / "dashboards/overview.json").read_text())["panels"]
+            if panel["type"] == "stat" and panel["fieldConfig"]["defaults"]["unit"] == "percentunit"
+        ]
+        assert shares
+        for shown in shares:
+            (quiet,) = shown["mappings"]
+            assert quiet["options"]["match"] == "nan"
+            assert quiet["options"]["result"]["color"] == "green"
+
+    def test_only_our_own_alerts_are_shown(self):
+        (panel,) = [
+            panel
+            for panel in json.loads((GRAFANA / "dashboards/overview.json").read_text())["panels"]
+            if panel["title"] == "Alerts"
+        ]
+        (ours,) = re.findall(r'alertname=~"(.+?)"', panel["targets"][0]["expr"])
+        assert all(re.fullmatch(ours, alert["alert"]) for alert in ALERTS)
+        assert not re.fullmatch(ours, "Watchdog")
+
     def test_there_is_one_for_each_role_and_one_for_all(self):
         names = {file.stem for file in (GRAFANA / "dashboards").glob("*.json")}
         assert names == {*ROLES, "overview"}
@@ -191,8 +214,12 @@ class TestCompose:
         (source,) = read(GRAFANA / "provisioning/datasources/prometheus.yml")["datasources"]
         assert httpx.URL(source["url"]).host in self.services
         for file in (GRAFANA / "dashboards").glob("*.json"):
-            asked = set(re.findall(r'"uid": "(marquee-prometheus)"', file.read_text()))
-            assert asked == {source["uid"]}
+            dashboard = json.loads(file.read_text())
+            (choice,) = dashboard["templating"]["list"]
+            assert choice["current"] == {"text": source["name"], "value": source["uid"]}
+            panels = [panel for panel in dashboard["panels"] if panel["type"] != "row"]
+            asked = [*panels, *(target for panel in panels for target in panel["targets"])]
+            assert {place["datasource"]["uid"] for place in asked} == {f"${{{choice['name']}}}"}
 
     def test_prometheus_finds_every_role(self):
         (job,) = read(DEPLOY / "prometheus.yml")["scrape_configs"]
