@@ -96,6 +96,7 @@ class TestNamed:
         assert answer.status_code == 400
         assert answer.headers["content-type"] == "application/problem+json"
         assert answer.json()["status"] == 400
+        assert [error["pointer"] for error in answer.json()["errors"]] == [""]
         assert "access-control-allow-origin" not in answer.headers
 
     def test_options_that_is_no_preflight_is_405(self, open_to):

@@ -7,7 +7,8 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Send
 
-from .problems import HttpError, problem
+from ..errors import Invalid
+from .problems import problem
 
 ASKED = ("Authorization", "If-None-Match")
 TOLD = ("Age", "ETag", "Location", "RateLimit", "RateLimit-Policy", "Retry-After", "X-Request-Id")
@@ -23,7 +24,7 @@ class Cors(CORSMiddleware):
     def preflight_response(self, request_headers: Headers) -> Response:
         response = super().preflight_response(request_headers)
         if response.status_code == 400:
-            refusal = HttpError(400, "Pages of this origin may not make this call.")
+            refusal = Invalid("Pages of this origin may not make this call.")
             _, headers, response.body = problem(refusal, b"/")
             for name, value in headers:
                 response.headers[name.decode()] = value.decode()

@@ -9,6 +9,7 @@ from typing import Any
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
+from ..errors import Invalid, MarqueeError
 from .problems import HttpError, problem
 
 DRAIN_SECONDS = 8
@@ -51,7 +52,7 @@ class Protocol(HttpToolsProtocol):
             if self._head < MAX_HEAD:
                 self.data_received(data[room:])
             else:
-                self._refuse(431, "The request's line and headers are over 64 KiB.")
+                self._refuse(HttpError(431, "The request's line and headers are over 64 KiB."))
         if self._head and (self._whole or self.cycle.response_complete):
             self._hurry()  # half a head, or a body that nobody waits for any more
 
@@ -75,7 +76,7 @@ class Protocol(HttpToolsProtocol):
             self._hurry()  # the rest of a body that nobody reads
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(400, "This is no HTTP request.")
+        self._refuse(Invalid("This is no HTTP request."))
 
     def _unsupported_upgrade_warning(self) -> None:
         """It is answered as if it had not asked."""
@@ -94,10 +95,10 @@ class Protocol(HttpToolsProtocol):
         self._refused = True
         self.shutdown()
 
-    def _refuse(self, status: int, detail: str) -> None:
+    def _refuse(self, error: MarqueeError) -> None:
         """Say so when it is its turn, behind the answers that are still to come, and hang up."""
         self._refused = True
-        status, headers, body = problem(HttpError(status, detail), b"/")
+        status, headers, body = problem(error, b"/")
         lines = [b"HTTP/1.1 %d \r\nconnection: close\r\n" % status]
         lines += [b"%s: %s\r\n" % header for header in headers]
         refusal = b"".join([*lines, b"\r\n", body])
