@@ -123,6 +123,8 @@ FLAT = [{"title": "Amélie", "movieidsimdb": "tt1"}, {"title": 9, "movie": None}
         "\ufeff" + json.dumps(OBJECTS, ensure_ascii=False),
         "\r\n".join(map(json.dumps, OBJECTS)),
         "".join(json.dumps(one, indent=1) for one in OBJECTS),
+        json.dumps({"page": 1, "results": OBJECTS}),
+        json.dumps({"result": OBJECTS, "nextCursor": None}),
     ],
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])

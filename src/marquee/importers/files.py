@@ -391,8 +391,9 @@ def _json_values(text: TextIO) -> Iterator[Any]:
 
 
 def _results(value: Any) -> list[Any]:
-    """The values in a page of them, as APIs answer; else the value itself."""
-    inside = value.get("results") if isinstance(value, dict) else None
+    """The values in a page of them, as APIs answer, our own among them; else the value itself."""
+    page = value if isinstance(value, dict) else {}
+    inside = page.get("results", page.get("result"))
     return inside if isinstance(inside, list) else [value]
 
 
