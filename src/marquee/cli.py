@@ -583,6 +583,7 @@ def lines_to(file: Path | None) -> Iterator[Callable[[str, int, str], None] | No
 
 def main() -> None:
     """Errors are one clear line: exit status 2 for bad arguments, 1 for what else went wrong."""
+    open_streams()
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(encoding="utf-8")  # as exports are read, whatever the terminal says
     status: object = 0
@@ -601,6 +602,14 @@ def main() -> None:
     if status == INTERRUPTED:
         fail("stopped: the same command goes on from here", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)
+
+
+def open_streams() -> None:
+    """Where a stream was closed by who started us: one that holds nothing, and keeps its number, so
+    that no store's file or socket gets that."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode))  # noqa: SIM115 - as long as we live
 
 
 def file_first(arguments: list[str]) -> list[str]:

@@ -30,8 +30,10 @@ GATHER = 0.1
 """Seconds in which the lines of requests gather."""
 
 
-def configure(log_format: str = "auto", level: str = "info", stream: TextIO = sys.stderr) -> None:
-    """Send every logger of this process, structlog's or the standard library's, to ``stream``."""
+def configure(log_format: str = "auto", level: str = "info", stream: TextIO | None = None) -> None:
+    """Send every logger of this process, structlog's or the standard library's, to ``stream``:
+    stderr, unless told otherwise."""
+    stream = stream or sys.stderr
     for_people = log_format == "console" or (log_format == "auto" and stream.isatty())
     shared: list[Any] = [
         structlog.stdlib.add_log_level,

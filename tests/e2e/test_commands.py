@@ -519,6 +519,13 @@ def test_an_export_into_a_closed_pipe_says_nothing(server):
     assert done.stderr == ""
 
 
+@pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
+def test_streams_that_are_closed_stop_nothing(server, closed):
+    for command in ("top", "settings", "token --user you"):
+        line = f"{COMMAND} {command} {closed}"
+        subprocess.run(["sh", "-c", line], env=environment(data=server.data), check=True)
+
+
 # ---- looking, checking, mending ----------------------------------------------------------------
 
 
