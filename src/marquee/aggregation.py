@@ -82,11 +82,7 @@ class Aggregator:
         """Fold for ever, as the log delivers; while a store is away, try again every second."""
         trouble = Trouble(log, "aggregation waits for a store")
         while True:
-            try:
-                await self.step()
-                trouble.over()
-            except StoreAway as away:
-                trouble.tell(away)
+            if not await trouble.tried(self.step):
                 await asyncio.sleep(1)
 
     async def _fold(self, batch: Batch) -> int:

@@ -131,11 +131,7 @@ class BestPictures:
         """Follow the catalogue: at each notice, and every second in case one was lost."""
         trouble = Trouble(log, "the nominations are served as they were")
         while True:
-            try:
-                await self.step()
-                trouble.over()
-            except StoreAway as away:
-                trouble.tell(away)
+            await trouble.tried(self.step)
             await asyncio.sleep(AT_MOST_EVERY)
             with suppress(TimeoutError):
                 async with asyncio.timeout(AT_LEAST_EVERY - AT_MOST_EVERY):

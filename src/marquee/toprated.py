@@ -88,11 +88,7 @@ class Refresher:
     async def run(self) -> None:
         trouble = Trouble(log, "the ten waits for a store")
         while True:
-            try:
-                await self.step()
-                trouble.over()
-            except StoreAway as away:
-                trouble.tell(away)
+            await trouble.tried(self.step)
             await asyncio.sleep(self._least)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0, AT_LEAST_EVERY - self._least)):
@@ -190,11 +186,7 @@ class TopRated:
         """Follow the cache: at each notice, and every second in case one was lost."""
         trouble = Trouble(log, "the ten is served as it was")
         while True:
-            try:
-                await self.step()
-                trouble.over()
-            except StoreAway as away:
-                trouble.tell(away)
+            await trouble.tried(self.step)
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await self._told.wait()

@@ -2,7 +2,9 @@
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+
+from .errors import StoreAway
 
 CALM_SECONDS = 5.0
 """After so long without it a trouble is over: many may have it, and some of them come through."""
@@ -36,6 +38,16 @@ class Trouble:
             self._told.clear()
         self._told.add(words)
         self._log.warning("%s: %s", self._what, words)
+
+    async def tried(self, step: Callable[[], Awaitable[object]]) -> bool:
+        """Whether a step could be taken: not where a store was away, which is told."""
+        try:
+            await step()
+        except StoreAway as away:
+            self.tell(away)
+            return False
+        self.over()
+        return True
 
     def over(self) -> None:
         """It is not so now; that it is over is told when it has not been for a while."""

@@ -55,6 +55,8 @@ async def converse(address: tuple[str, int], *parts: bytes, pause: float = 0) ->
         reading = asyncio.create_task(read(reader))
         with suppress(ConnectionError):  # it may hang up while we still speak
             for part in parts:
+                if writer.is_closing():
+                    break
                 writer.write(part)
                 await writer.drain()
                 await asyncio.sleep(pause)
