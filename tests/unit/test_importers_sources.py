@@ -477,6 +477,29 @@ def test_movielens_joins_its_three_files(tmp_path):
     ]
 
 
+def test_movielens_until_2009(tmp_path):
+    files = {
+        "movies": "1::Toy Story (1995)::Animation|Children's\n73::Misérables, Les (1995)::Drama\n",
+        "ratings": "1::73::5::978300760\n7::1::3.5::978302109\n7::2::3::978302109\n",
+        "users": "1::F::1::10::48067\n",
+        "tags": "15::4973::excellent (2001)::1215184630\n",
+    }
+    for name, text in files.items():
+        (tmp_path / f"{name}.dat").write_bytes(text.encode("latin-1"))
+    toys, poor = Clue(title="Toy Story", year=1995), Clue(title="Les Misérables", year=1995)
+    genres = "Animation", "Children's"
+    expected = [
+        MovieRow(1, Movie("movielens-1", "Toy Story", 1995, genres)),
+        MovieRow(2, Movie("movielens-73", "Les Misérables", 1995, ("Drama",))),
+        RatingRow(1, "movielens-1", poor, 20, 978300760000000),
+        RatingRow(2, "movielens-7", toys, 14, 978302109000000),
+        RowError(3, "links.csv and movies.csv lack the movie", "2"),
+    ]
+    assert read(movielens, tmp_path) == expected
+    alone = movielens.reading([Sheet(file) for file in find_files(tmp_path / "ratings.dat")])
+    assert [row for _, part in alone.parts(ASKED) for row in part] == expected
+
+
 def test_the_own_export_of_movielens(tmp_path):
     text = (
         "movie_id,imdb_id,tmdb_id,rating,average_rating,title\n"

@@ -202,6 +202,13 @@ _SEPARATOR = re.compile(r"\ufeff?\"?sep=.\"?\s*", re.IGNORECASE)
 """A first line that Excel writes for itself."""
 
 
+_NAMELESS = (
+    (re.compile(r"[0-9]+::[0-9]+::[0-9.]+::[0-9]+\s*"), "userId movieId rating timestamp"),
+    (re.compile(r"[0-9]+::(?:(?!::).)*\([0-9]{4}\)::[^:]*"), "movieId title genres"),
+)
+"""First lines that name no columns, and these: MovieLens' until 2009, divided by "::"."""
+
+
 def fold_name(name: str) -> str:
     """A column's name as we look for it: "Won?", "imdb_id" and "Date Rated" are "won", "imdbid"
     and "daterated"."""
@@ -211,14 +218,15 @@ def fold_name(name: str) -> str:
 class Sheet:
     """A file as rows with named cells. ``columns``: the folded names, with their places.
 
-    The names of a table stand in its first line. Those of JSON are its objects' keys; keys of
-    objects inside of objects follow theirs ("movieidsimdb"). With ``quoted`` off, a table's quotes
-    mean nothing.
+    The names of a table stand in its first line, unless it is ``nameless``. Those of JSON are its
+    objects' keys; keys of objects inside of objects follow theirs ("movieidsimdb"). With ``quoted``
+    off, a table's quotes mean nothing.
     """
 
     def __init__(self, file: File) -> None:
         self.file = file
         self.quoted = True
+        self.nameless = False
         self.delimiter = ","
         self.header: list[str] = []
         with open_text(file) as text:
@@ -231,8 +239,13 @@ class Sheet:
             with open_text(file) as text:
                 lines = _Lines(text)
                 line = _first_line(lines)
-                self.delimiter = max(",;\t|", key=lambda mark: len(_cells(line, mark)))
-                self.header = self._quoted_cells(line, lines, 0) or _cells(line, self.delimiter)
+                names = next((names for form, names in _NAMELESS if form.fullmatch(line)), "")
+                if names:
+                    self.nameless, self.quoted, self.delimiter = True, False, "::"
+                    self.header = names.split()
+                else:
+                    self.delimiter = max(",;\t|", key=lambda mark: len(_cells(line, mark)))
+                    self.header = self._quoted_cells(line, lines, 0) or _cells(line, self.delimiter)
         self.columns: dict[str, int] = {}
         for place, name in enumerate(map(fold_name, self.header)):
             if name:
@@ -275,7 +288,8 @@ class Sheet:
         delimiter, quoted = self.delimiter, self.quoted
         with open_text(self.file) as text:
             lines = _Lines(text)
-            self._quoted_cells(_first_line(lines), lines, 0)  # the header
+            if not self.nameless:
+                self._quoted_cells(_first_line(lines), lines, 0)  # the header
             for line in lines:
                 number = lines.number
                 if len(line) == LONGEST:

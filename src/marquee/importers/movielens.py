@@ -2,7 +2,8 @@
 
 ratings.csv (userId, movieId, rating in half stars, timestamp in seconds), movies.csv (movieId,
 title with its year, genres), links.csv (movieId, imdbId without "tt", tmdbId): the last two are
-looked for beside the first. User 7 becomes ``movielens-7``. The site exports movie_id, imdb_id,
+looked for beside the first. Until 2009 they were ratings.dat and movies.dat, without names and
+links, divided by "::". User 7 becomes ``movielens-7``. The site exports movie_id, imdb_id,
 tmdb_id, rating, average_rating, title: without users and dates.
 """
 
@@ -72,7 +73,7 @@ def _beside(sheets: list[Sheet]) -> list[Sheet]:
     folder = sheets[0].file.path.parent
     if sheets[0].file.member is not None:
         return []
-    paths = [folder / name for name in ("links.csv", "movies.csv")]
+    paths = [folder / name for name in ("links.csv", "movies.csv", "movies.dat")]
     return [Sheet(find_files(path)[0]) for path in paths if path.is_file()]
 
 
