@@ -5,8 +5,10 @@
 #   cassandra.sh backup DATA FOLDER [KEYSPACE]   a snapshot of KEYSPACE (marquee), the schema, the
 #                                                logins and the node's tokens, with their checksums
 #   cassandra.sh restore FOLDER DATA             into the empty DATA of a node that has never run
-#   cassandra.sh log COMMITLOG ARCHIVE           what is in COMMITLOG and not in ARCHIVE, where
-#                                                archive_command copies what is full, to ARCHIVE.open
+#   cassandra.sh archive SEGMENT ARCHIVE         a segment of the commit log into the folder ARCHIVE,
+#                                                whole or not at all: for archive_command
+#   cassandra.sh log COMMITLOG ARCHIVE           what is in COMMITLOG, and not in ARCHIVE yet, to
+#                                                ARCHIVE.open: for cron
 #
 # DATA is the node's data_file_directories. NODETOOL names another nodetool, options included.
 # Tables keep their ids, so that archived commit logs can be replayed on top of it.
@@ -59,12 +61,22 @@ restore() {
     echo "Start the node with initial_token: $(paste -s -d, "$folder/tokens")"
 }
 
+archive() {
+    segment=$1 archive=$2
+    [ -d "$archive" ] || fail "there is no $archive"
+    draft=$archive.$$ # not in it: all that is in it is replayed
+    trap 'rm -f "$draft"' EXIT
+    cp "$segment" "$draft"
+    sync "$draft"
+    mv "$draft" "$archive/${segment##*/}"
+}
+
 log_open() {
     log=$1 archive=$2
-    [ -d "$archive" ] || fail "there is no $archive: archive_command copies into it"
-    draft=$archive.draft
-    rm -rf "$draft"
+    [ -d "$archive" ] || fail "there is no $archive"
+    draft=$archive.$$
     mkdir "$draft"
+    trap 'rm -rf "$draft"' EXIT
     for segment in "$log"/CommitLog-*.log; do
         [ -e "$archive/${segment##*/}" ] || cp "$segment" "$draft" ||
             [ ! -e "$segment" ] || fail "$segment can't be copied" # or it was archived meanwhile
@@ -78,6 +90,7 @@ case ${1-}/$# in
 backup/3) back_up "$2" "$3" marquee ;;
 backup/4) back_up "$2" "$3" "$4" ;;
 restore/3) restore "$2" "$3" ;;
+archive/3) archive "$2" "$3" ;;
 log/3) log_open "$2" "$3" ;;
 *)
     sed -n '2,/^set/s/^# \{0,1\}//p' "$0" >&2

@@ -273,7 +273,7 @@ class Archiving(Node):
         self._settings.mkdir(exist_ok=True)
         self.archive.mkdir(exist_ok=True)
         (self._settings / "commitlog_archiving.properties").write_text(
-            f"archive_command=/bin/cp %path {self.archive}/%name\n{self.restores}"
+            f"archive_command={SCRIPTS}/cassandra.sh archive %path {self.archive}\n{self.restores}"
         )
 
     @property
@@ -398,6 +398,19 @@ def test_a_cassandra_that_is_set_back_lacks_what_came_later(tmp_path: Path, urls
         told.read_back(server)
         told.count(server, within=MINUTE)
         command("verify", data=server.data, **urls)
+
+
+def test_a_segment_is_archived_whole_or_not_at_all(tmp_path: Path):
+    """Half of one would stop the start of a node that is restored."""
+    segment, archive = tmp_path / "CommitLog-7-1.log", tmp_path / "archive"
+    segment.write_bytes(bytes(10_000))
+    archive.mkdir()
+    words = [str(SCRIPTS / "cassandra.sh"), "archive", str(segment), str(archive)]
+    small = ["sh", "-c", 'ulimit -f 1; exec "$@"', "-", *words]  # as where a disk is full
+    assert subprocess.run(small, check=False, capture_output=True).returncode != 0
+    assert sorted(tmp_path.rglob("*")) == sorted([segment, archive])
+    script("cassandra.sh", "archive", segment, archive)
+    assert (archive / segment.name).read_bytes() == segment.read_bytes()
 
 
 def test_a_commit_log_brings_back_what_came_later(tmp_path: Path, archiving):
