@@ -154,20 +154,23 @@ Delta = list[int]
 """20 changes of the distribution, by half points."""
 
 
+def check(events: Iterable[RatingChanged]) -> None:
+    """Raises ``ValueError`` for what no store may ever apply: it would miscount, or never count."""
+    for _, _, version, value in events:
+        if not (0 < value <= REMOVED and 0 < version <= MAX_VERSION):
+            raise ValueError(f"no rating has the value {value} and the version {version}")
+
+
 def latest(events: Iterable[RatingChanged]) -> dict[Pair, Applied]:
     """One change per pair, in key order: however often, late or disordered the events came.
 
-    Raises ``ValueError`` for what no store may ever apply: it would miscount, or never count.
+    Raises ``ValueError`` as ``check`` does.
     """
-    newest: dict[Pair, Applied] = {}
-    for movie_id, rater, version, value in events:
-        if not (0 < value <= REMOVED and 0 < version <= MAX_VERSION):
-            raise ValueError(f"no rating has the value {value} and the version {version}")
-        pair, change = (movie_id, rater), Applied(version, value)
-        known = newest.get(pair)
-        if known is None or change > known:
-            newest[pair] = change
-    return {pair: newest[pair] for pair in sorted(newest)}
+    ordered = sorted(events)  # of a pair the last one is the newest, and stays
+    check(ordered)
+    return {
+        (movie_id, rater): Applied(version, value) for movie_id, rater, version, value in ordered
+    }
 
 
 def fold(

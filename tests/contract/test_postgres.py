@@ -258,8 +258,7 @@ class TestDrift:
         folded, go_on = asyncio.Event(), asyncio.Event()
 
         async def fold(cursor, slot):
-            pair, change = (movie, b"z" * 16), Applied(1, 9)
-            await fold_slots(cursor, {slot: [(pair, change)]}, {})
+            await fold_slots(cursor, {slot: [RatingChanged(movie, b"z" * 16, 1, 9)]}, {})
             folded.set()
             await go_on.wait()
 

@@ -7,11 +7,10 @@ says what the map said, so that a process with an old map never writes to the wr
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
-from itertools import groupby
 from typing import Any, TypeVar
 
 from ...errors import MarqueeError, NotMade, StoreAway, Unusable
@@ -74,11 +73,12 @@ class SlotMap:
             found.setdefault(self.shard(slot), []).append(slot)
         return found
 
-    def by_slot(self, things: Iterable[T], movie_id: Callable[[T], str]) -> dict[int, list[T]]:
+    def by_slot(self, things: Collection[T], movie_id: Callable[[T], str]) -> dict[int, list[T]]:
         """Things in their order, under the slots of their movies."""
         found: dict[int, list[T]] = {}
-        for id, of_one in groupby(things, movie_id):
-            found.setdefault(self.slot(id), []).extend(of_one)
+        slots = {id: self.slot(id) for id in set(map(movie_id, things))}
+        for thing in things:
+            found.setdefault(slots[movie_id(thing)], []).append(thing)
         return found
 
 

@@ -6,9 +6,9 @@ turn, and nobody waits in a ring.
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from functools import partial
-from operator import itemgetter, mul
+from operator import itemgetter
 from typing import Any
 
 from ...errors import PositionMoved, StoreAway
@@ -17,12 +17,11 @@ from ...model import (
     REMOVED,
     SCORES,
     Applied,
-    Delta,
     Pair,
     Prior,
+    RatingChanged,
     Totals,
-    deltas,
-    latest,
+    check,
     rate_tenths,
 )
 from ...ports import Batch, Correction, DeadLetter, Position
@@ -42,42 +41,55 @@ POSITION = "SELECT position, mark FROM slot WHERE no IN ({slots})"
 LOCK_POSITION = "SELECT position FROM slot WHERE no = %s FOR NO KEY UPDATE"
 MOVE_POSITION = "UPDATE slot SET position = %s, mark = %s WHERE no = %s"
 
-# One statement reads, decides and writes: what it returns is what the newer ones took the place of.
-APPLY = """
-    INSERT INTO applied_{slot} AS a (movie_id, rater, version, value)
-    SELECT * FROM unnest(%b::text[], %b::bytea[], %b::bigint[], %b::smallint[])
-    ON CONFLICT (movie_id, rater) DO UPDATE
-    SET before = a.value, version = excluded.version, value = excluded.value
-    WHERE (excluded.version, excluded.value) > (a.version, a.value)
-    RETURNING movie_id, rater, before"""
+STEPS = ", ".join(
+    f"count(*) FILTER (WHERE value = {score}) - count(*) FILTER (WHERE before = {score})"
+    for score in SCORES
+)
+SUMS = ", ".join(f"m.distribution[{score}] + excluded.distribution[{score}]" for score in SCORES)
+# Follows what changes applied rows, as ``applied``; a statement with it reads, decides and writes,
+# each pair and each movie once. Nothing is counted of a removal: that is no score, and 0 modulo it.
+COUNT = f"""
+    , counted AS (
+        INSERT INTO movie_{{slot}} AS m (id, number, total, distribution)
+        SELECT movie_id,
+            count(nullif(value, {REMOVED})) - count(nullif(before, {REMOVED})),
+            sum(mod(value, {REMOVED}) - mod(before, {REMOVED})),
+            ARRAY[{STEPS}]
+        FROM applied WHERE value <> before GROUP BY movie_id ORDER BY movie_id
+        ON CONFLICT (id) DO UPDATE
+        SET number = m.number + excluded.number, total = m.total + excluded.total,
+            distribution = ARRAY[{SUMS}]
+        RETURNING id
+    )
+    SELECT (SELECT count(*) FROM counted), (SELECT array_agg(version) FROM applied)"""
+FOLD = f"""
+    WITH newest AS (
+        SELECT DISTINCT ON (movie_id, rater) *
+        FROM unnest(%b::text[] COLLATE "C", %b::bytea[], %b::bigint[], %b::smallint[])
+            AS k (movie_id, rater, version, value)
+        ORDER BY movie_id, rater, version DESC, value DESC
+    ), applied AS (
+        INSERT INTO applied_{{slot}} AS a (movie_id, rater, version, value)
+        SELECT * FROM newest
+        ON CONFLICT (movie_id, rater) DO UPDATE
+        SET before = a.value, version = excluded.version, value = excluded.value
+        WHERE (excluded.version, excluded.value) > (a.version, a.value)
+        RETURNING movie_id, version, value, before
+    ) {COUNT}"""
 LOCK = """
     SELECT k.n, a.version, a.value
     FROM unnest(%b::text[], %b::bytea[]) WITH ORDINALITY AS k (movie_id, rater, n)
     JOIN applied_{slot} AS a ON a.movie_id = k.movie_id AND a.rater = k.rater
     ORDER BY a.movie_id, a.rater FOR UPDATE OF a"""
-CORRECT = """
-    UPDATE applied_{slot} AS a SET before = a.value, version = k.version, value = k.value
-    FROM unnest(%b::text[], %b::bytea[], %b::bigint[], %b::smallint[])
-        AS k (movie_id, rater, version, value)
-    WHERE a.movie_id = k.movie_id AND a.rater = k.rater"""
-INSERT_STUBS = """
-    INSERT INTO movie_{slot} (id) SELECT id FROM unnest(%b::text[]) AS id ON CONFLICT DO NOTHING"""
-LOCK_MOVIES = """
-    SELECT m.id FROM unnest(%b::text[]) AS k (id) JOIN movie_{slot} AS m ON m.id = k.id
-    ORDER BY m.id FOR NO KEY UPDATE OF m"""
-
-# Twenty counts for each movie, one movie's behind another's. As text: an array of a narrower type
-# would be converted anew for each of its elements.
-PLUS = ", ".join(
-    f"m.distribution[{score}] + (%(deltas)t::integer[])[20 * k.n::integer - {20 - score}]"
-    for score in SCORES
-)
-COUNT = f"""
-    UPDATE movie_{{slot}} AS m
-    SET number = m.number + k.number, total = m.total + k.total, distribution = ARRAY[{PLUS}]
-    FROM unnest(%(ids)s::text[], %(numbers)s::bigint[], %(totals)s::bigint[])
-        WITH ORDINALITY AS k (id, number, total, n)
-    WHERE m.id = k.id"""
+CORRECT = f"""
+    WITH applied AS (
+        UPDATE applied_{{slot}} AS a SET before = a.value, version = k.version, value = k.value
+        FROM unnest(%b::text[], %b::bytea[], %b::bigint[], %b::smallint[])
+            AS k (movie_id, rater, version, value)
+        WHERE a.movie_id = k.movie_id AND a.rater = k.rater
+        RETURNING a.movie_id, a.version, a.value, a.before
+    ) {COUNT}"""
+INSERT_STUB = "INSERT INTO movie_{slot} (id) VALUES (%s) ON CONFLICT DO NOTHING"
 SET_TOTALS = """
     UPDATE movie_{slot} SET number = %s, total = %s, distribution = %s::integer[] WHERE id = %s"""
 
@@ -141,8 +153,8 @@ class PostgresTotals:
     async def fold(self, batch: Batch) -> int:
         """One transaction where the batch is of one partition, as the log has it; else, one for
         each shard, that with the position last."""
-        changes = latest(batch.events)
-        return await self._postgres.follow(lambda slot_map: self._fold(slot_map, batch, changes))
+        check(batch.events)
+        return await self._postgres.follow(lambda slot_map: self._fold(slot_map, batch))
 
     async def position(self, partition: int) -> Position:
         if partition >= await self._slots():
@@ -161,7 +173,7 @@ class PostgresTotals:
 
     async def applied(self, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
         slots = await self._slots_of(movie_id for movie_id, _ in pairs)
-        found = await self._postgres.read(slots, APPLIED, keys(pairs))
+        found = await self._postgres.read(slots, APPLIED, columns(pairs))
         return dict(applied_row(row) for rows in found for row in rows)
 
     async def scan_applied(
@@ -222,8 +234,8 @@ class PostgresTotals:
     async def count_dead_letters(self) -> int:
         return sum(count for (count,) in await self._everywhere(COUNT_DEAD))
 
-    async def _fold(self, slot_map: SlotMap, batch: Batch, changes: dict[Pair, Applied]) -> int:
-        parts = slot_map.by_slot(changes.items(), lambda change: change[0][0])
+    async def _fold(self, slot_map: SlotMap, batch: Batch) -> int:
+        parts = slot_map.by_slot(batch.events, itemgetter(0))
         shards = slot_map.by_shard(parts)
         own = 0
         if batch.start is not None:
@@ -287,19 +299,15 @@ def check_position(batch: Batch, offset: int) -> None:
 
 
 async def fold_slots(
-    cursor: Cursor, parts: dict[int, list[tuple[Pair, Applied]]], applied: dict[int, list[int]]
+    cursor: Cursor, parts: dict[int, list[RatingChanged]], applied: dict[int, list[int]]
 ) -> int:
     """How many movies' totals changed. ``applied`` takes the versions, by slot: of a transaction
     that is done again, those of the last time."""
     changed = 0
     for slot, part in parts.items():
-        changes = dict(part)
-        rows = await rows_of(cursor, APPLY.format(slot=slot), columns(changes))
-        before = {(movie_id, rater): Applied(0, value) for movie_id, rater, value in rows}
-        counts = deltas(before, {pair: changes[pair] for pair in before})
-        await count(cursor, slot, counts)
-        applied[slot] = [changes[pair].version for pair in before]
-        changed += len(counts)
+        ((number, versions),) = await rows_of(cursor, FOLD.format(slot=slot), columns(part))
+        applied[slot] = versions or []
+        changed += number
     return changed
 
 
@@ -307,33 +315,17 @@ async def correct(cursor: Cursor, parts: dict[int, list[Correction]]) -> int:
     corrected = 0
     for slot, part in parts.items():
         applied = await lock(cursor, slot, [pair for pair, *_ in part])
-        right = {pair: right for pair, seen, right in part if applied.get(pair) == seen}
+        right = [(*pair, *right) for pair, seen, right in part if applied.get(pair) == seen]
         if right:
             await cursor.execute(CORRECT.format(slot=slot), columns(right))
-        await count(cursor, slot, deltas(applied, right))
         corrected += len(right)
     return corrected
 
 
-async def lock(cursor: Cursor, slot: int, pairs: Collection[Pair]) -> dict[Pair, Applied]:
+async def lock(cursor: Cursor, slot: int, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
     """What is applied of these pairs, theirs who asks until the transaction ends."""
-    wanted = list(pairs)
-    rows = await rows_of(cursor, LOCK.format(slot=slot), keys(wanted))
-    return {wanted[number - 1]: Applied(version, value) for number, version, value in rows}
-
-
-async def count(cursor: Cursor, slot: int, changed: Mapping[str, Delta]) -> None:
-    if changed:
-        ids = list(changed)
-        await cursor.execute(INSERT_STUBS.format(slot=slot), (ids,))
-        await cursor.execute(LOCK_MOVIES.format(slot=slot), (ids,))
-        counts = {
-            "ids": ids,
-            "numbers": [sum(delta) for delta in changed.values()],
-            "totals": [sum(map(mul, SCORES, delta)) for delta in changed.values()],
-            "deltas": literal(count for delta in changed.values() for count in delta),
-        }
-        await cursor.execute(COUNT.format(slot=slot), counts)
+    rows = await rows_of(cursor, LOCK.format(slot=slot), columns(pairs))
+    return {pairs[number - 1]: Applied(version, value) for number, version, value in rows}
 
 
 async def recount(cursor: Cursor, slot: int, movie_id: str, prior: Prior) -> bool:
@@ -344,7 +336,7 @@ async def recount(cursor: Cursor, slot: int, movie_id: str, prior: Prior) -> boo
     if totals == (agreeing(found[0], prior) if found else Totals()):
         return False
     if not found:
-        await cursor.execute(INSERT_STUBS.format(slot=slot), ([movie_id],))
+        await cursor.execute(INSERT_STUB.format(slot=slot), (movie_id,))
         return await recount(cursor, slot, movie_id, prior)
     row = (totals.number, totals.total, literal(totals.counts), movie_id)
     await cursor.execute(SET_TOTALS.format(slot=slot), row)
@@ -354,15 +346,8 @@ async def recount(cursor: Cursor, slot: int, movie_id: str, prior: Prior) -> boo
 # ---- rows --------------------------------------------------------------------------------------
 
 
-def keys(pairs: Collection[Pair]) -> tuple[list[str], list[bytes]]:
-    """Movie ids and raters, as two columns."""
-    return [movie_id for movie_id, _ in pairs], [rater for _, rater in pairs]
-
-
-def columns(changes: Mapping[Pair, Applied]) -> tuple[list[Any], ...]:
-    """Movie ids, raters, versions and values."""
-    found = changes.values()
-    return *keys(changes), [change.version for change in found], [change.value for change in found]
+def columns(rows: Iterable[tuple[Any, ...]]) -> list[list[Any]]:
+    return [list(column) for column in zip(*rows, strict=True)]
 
 
 def literal(numbers: Iterable[int]) -> str:
