@@ -393,7 +393,8 @@ def dead_letters(
             for letter in letters:
                 kept += not await retried(stores, letter) if action else 1
                 if not action:
-                    print(f"{letter.id}  {letter.error}  {letter.raw.decode(errors='replace')}")
+                    said = f"{letter.error}  {letter.raw.decode(errors='replace')}"
+                    print(f"{letter.id}  {on_one_line(said)}")
         return kept
 
     async def retried(stores: "Stores", letter: "DeadLetter") -> bool:
@@ -493,6 +494,11 @@ def restore(file: Annotated[Path, typer.Argument(metavar="FILE")], data: Data = 
 
 
 # ---- what commands share -----------------------------------------------------------------------
+
+
+def on_one_line(text: str) -> str:
+    """Whatever somebody sent, as a terminal can show it: what it would obey is spelled out."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
 
 
 def check_user(user: str) -> None:

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from marquee.adapters import sqlite
+from marquee.adapters.sqlite import check_backup, restore
 from tests.support.server import COMMAND, Server, environment, marquee, serve
 
 RATINGS = """movieId,userId,rate,ratedAt
@@ -582,6 +582,24 @@ def test_doctor_says_what_is_wrong(tmp_path):
     )
 
 
+@pytest.mark.parametrize(
+    ("name", "value"), {"trusted_proxies": "gateway.example", "traces_url": "here"}.items()
+)
+def test_doctor_tells_what_serve_refuses(server, name, value):
+    done = marquee("doctor", data=server.data, **{name: value})
+    assert done.returncode == 1
+    assert re.search(rf"^{name}: .*{value}", done.stdout, re.MULTILINE)
+
+
+def test_dead_letters_are_a_line_each_whatever_is_in_them(tmp_path):
+    ok("migrate", data=tmp_path)
+    with closing(sqlite3.connect(tmp_path / "marquee.db")) as connection, connection:
+        row = (b"\xff\x1b[2J\n\xc3\xa9", "no event", 1)
+        connection.execute("INSERT INTO dead_letter (raw, error, died_at) VALUES (?, ?, ?)", row)
+    shown = "1  no event  \ufffd\\x1b[2J\\né\n1 dead letters\n"
+    assert ok("dead-letters", data=tmp_path) == shown
+
+
 def test_migrate_changes_the_prior_beside_the_server(tmp_path):
     with serve(tmp_path, demo=True) as server, server.client() as client:
         weighted = client.get("/movies/top10").json()["result"]
@@ -617,7 +635,7 @@ def test_each_restore_of_a_second_keeps_what_was_there(server, tmp_path):
     backup, data = tmp_path / "backup.zip", tmp_path / "other"
     ok("backup", backup, data=server.data)
     for _ in range(4):
-        sqlite.restore(backup, sqlite.check_backup(backup), data / "marquee.db", data / "keys")
+        restore(backup, check_backup(backup), data / "marquee.db", data / "keys")
     assert len(list(data.glob("before-restore-*/marquee.db"))) == 3
 
 

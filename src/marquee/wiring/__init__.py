@@ -148,6 +148,7 @@ async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
         found = await distributed.diagnose(settings)
     else:
         found = await embedded.diagnose(settings)
+    found += refused(settings)
     if not settings["jwks"] and not are_made(key_folder(settings)):
         found.append((f"keys of tokens (our own, made in {key_folder(settings)} on need)", None))
         return found
@@ -161,6 +162,20 @@ async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
         found.append((f"keys of tokens ({keys})", fault))
     except MarqueeError as error:
         found.append((f"keys of tokens ({keys})", str(error)))
+    return found
+
+
+def refused(settings: Settings) -> list[tuple[str, str | None]]:
+    """What else no process starts with: settings that are no store's, and what is wrong."""
+    found: list[tuple[str, str | None]] = []
+    for name, attempt in (
+        ("trusted_proxies", lambda: parse_trusted(settings["trusted_proxies"])),
+        ("traces_url", lambda: open_tracer(settings, ALL).close()),
+    ):
+        try:
+            attempt()
+        except Unusable as fault:
+            found.append((name, str(fault)))
     return found
 
 
