@@ -356,7 +356,7 @@ def test_what_is_exported_is_what_was_imported(served):
     rows = list(csv.DictReader(io.StringIO(run(served, "export", "ratings", "--user", "alice"))))
     assert [(row["movieId"], row["rate"], row["ratedAt"]) for row in rows] == [
         ("m1", "9.5", "2020-01-02T03:04:05.678901Z"),
-        ("m2", "10.0", "2021-01-02T03:04:05Z"),
+        ("m2", "10.0", "2021-01-02T03:04:05.000000Z"),
     ]
     movies = json.loads(run(served, "export", "movies", "--format", "json"))
     assert [movie["title"] for movie in movies] == ["Léon", "Heat", "Ran"]
