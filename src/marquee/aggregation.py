@@ -82,8 +82,10 @@ class Aggregator:
         """Fold for ever, as the log delivers; while a store is away, try again every second."""
         trouble = Trouble(log, "aggregation waits for a store")
         while True:
-            if not await trouble.tried(self.step):
-                await asyncio.sleep(1)
+            with trouble:
+                await self.step()
+                continue
+            await asyncio.sleep(1)
 
     async def _fold(self, batch: Batch) -> int:
         try:

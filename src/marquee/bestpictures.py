@@ -131,7 +131,8 @@ class BestPictures:
         """Follow the catalogue: at each notice, and every second in case one was lost."""
         trouble = Trouble(log, "the nominations are served as they were")
         while True:
-            await trouble.tried(self.step)
+            with trouble:
+                await self.step()
             await asyncio.sleep(AT_MOST_EVERY)
             with suppress(TimeoutError):
                 async with asyncio.timeout(AT_LEAST_EVERY - AT_MOST_EVERY):

@@ -280,14 +280,10 @@ class Relay:
             await self._publish([*map(Traced.behind, events, on)])
 
     async def _patiently(self, step: Callable[[], Awaitable[T]]) -> T | None:
-        try:
-            done = await step()
-        except StoreAway as away:
-            self._trouble.tell(away)
-            await asyncio.sleep(1)
-            return None
-        self._trouble.over()
-        return done
+        with self._trouble:
+            return await step()
+        await asyncio.sleep(1)
+        return None
 
 
 def share_of(shards: int, relays: int, rank: int) -> tuple[int, int]:

@@ -88,7 +88,8 @@ class Refresher:
     async def run(self) -> None:
         trouble = Trouble(log, "the ten waits for a store")
         while True:
-            await trouble.tried(self.step)
+            with trouble:
+                await self.step()
             await asyncio.sleep(self._least)
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0, AT_LEAST_EVERY - self._least)):
@@ -186,7 +187,8 @@ class TopRated:
         """Follow the cache: at each notice, and every second in case one was lost."""
         trouble = Trouble(log, "the ten is served as it was")
         while True:
-            await trouble.tried(self.step)
+            with trouble:
+                await self.step()
             with suppress(TimeoutError):
                 async with asyncio.timeout(1):
                     await self._told.wait()

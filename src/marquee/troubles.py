@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 
 from .errors import StoreAway
 
@@ -39,15 +39,16 @@ class Trouble:
         self._told.add(words)
         self._log.warning("%s: %s", self._what, words)
 
-    async def tried(self, step: Callable[[], Awaitable[object]]) -> bool:
-        """Whether a step could be taken: not where a store was away, which is told."""
-        try:
-            await step()
-        except StoreAway as away:
-            self.tell(away)
-            return False
-        self.over()
-        return True
+    def __enter__(self) -> None:
+        """``with trouble:`` a store that is away is told, and ends what is done in there alone."""
+
+    def __exit__(self, kind: object, error: BaseException | None, where: object) -> bool:
+        if isinstance(error, StoreAway):
+            self.tell(error)
+            return True
+        if error is None:
+            self.over()
+        return False
 
     def over(self) -> None:
         """It is not so now; that it is over is told when it has not been for a while."""

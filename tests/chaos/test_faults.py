@@ -3,7 +3,6 @@ acknowledged is lost, nothing is counted twice, and the ten is read throughout."
 
 import asyncio
 import json
-import re
 import secrets
 import time
 from datetime import UTC, datetime, timedelta
@@ -256,7 +255,7 @@ def test_poison_in_the_topic(system: System, under_load: UnderLoad):
                 produce(system, slot, poison)
                 trial.last(0.5)
         eventually(lambda: len(dead_letters(system)), lambda n: n == before + 48, 30)
-    figures = [figure(process, "marquee_dead_letters") for process in system.of("aggregator")]
+    figures = [process.figure("marquee_dead_letters") for process in system.of("aggregator")]
     assert max(figures) == before + 48
 
 
@@ -272,13 +271,6 @@ def dead_letters(system: System) -> list[str]:
     *lines, last = system.command("dead-letters").splitlines()
     assert last == f"{len(lines)} dead letters"
     return lines
-
-
-def figure(process: Server, name: str) -> float:
-    with process.client() as client:
-        found = re.search(rf"^{name} (\S+)$", client.get("/metrics").text, re.MULTILINE)
-    assert found
-    return float(found[1])
 
 
 @pytest.mark.long

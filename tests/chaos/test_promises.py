@@ -1,7 +1,6 @@
 """What is planted in the database by hand is found, said and put right, beside a running server."""
 
 import json
-import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -222,12 +221,6 @@ def letters(server: Server) -> list[str]:
     return lines
 
 
-def figure(stage: Stage, name: str) -> float:
-    found = re.search(rf"^{name} (\S+)$", stage.anyone.get("/metrics").text, re.MULTILINE)
-    assert found
-    return float(found[1])
-
-
 def test_poison_stops_nobody(tmp_path: Path):
     now = time.time_ns() // 1000
     rater = b"p" * 16
@@ -250,8 +243,8 @@ def test_poison_stops_nobody(tmp_path: Path):
         found = letters(server)
         assert len(found) == len(poison)
         assert "the value is not 1-21" in found[0]
-        eventually(lambda: figure(stage, "marquee_dead_letters"), lambda n: n == len(found))
-        assert figure(stage, "marquee_events_behind") == 0
+        eventually(lambda: server.figure("marquee_dead_letters"), lambda n: n == len(found))
+        assert server.figure("marquee_events_behind") == 0
         assert verify(server) == (0, [])
 
         done = marquee("dead-letters", "retry", data=server.data)
@@ -265,7 +258,7 @@ def test_poison_stops_nobody(tmp_path: Path):
         assert done.returncode == 1, "the others are as they were"
         assert "Dead letter 1 is folded." in done.stdout
         assert len(letters(server)) == len(found) - 1
-        eventually(lambda: figure(stage, "marquee_dead_letters"), lambda n: n == len(found) - 1)
+        eventually(lambda: server.figure("marquee_dead_letters"), lambda n: n == len(found) - 1)
         stage.await_ratings(movie, 4)
 
 

@@ -3,7 +3,6 @@ is made of ratings catches up or is made anew; of ratings that are set back, the
 true. A damaged backup is refused."""
 
 import os
-import re
 import shutil
 import sqlite3
 import subprocess
@@ -33,6 +32,7 @@ SWEPT = 400.0
 """Within so long what was published in the last minutes, and lost, is published once more. A
 rebuild leaves removals so young to that."""
 
+RELAYED = "marquee_events_relayed_total"
 MOVIE = "kept"
 """Whose totals are known exactly, beside those of the load."""
 
@@ -217,16 +217,9 @@ def rate_unfolded(takes: Server, folds: Server, told: Ledger) -> None:
     """Have events in the queue which nobody folds: there is no aggregator any more."""
     folds.stop()
     with load(takes, told, seed()) as under:
-        before = relayed(takes)
+        before = takes.figure(RELAYED)
         under.await_answers(100)
-        eventually(lambda: relayed(takes), lambda number: number > before + 50)
-
-
-def relayed(server: Server) -> float:
-    with server.client() as client:
-        metrics = client.get("/metrics").text
-    (number,) = re.findall(r"^marquee_events_relayed_total (\S+)$", metrics, re.MULTILINE)
-    return float(number)
+        eventually(lambda: takes.figure(RELAYED), lambda number: number > before + 50)
 
 
 # ---- Cassandra -----------------------------------------------------------------------------------
@@ -373,8 +366,7 @@ def test_a_cassandra_that_is_set_back_lacks_what_came_later(tmp_path: Path, urls
         told.read_back(server)
         told.count(server, within=MINUTE)
 
-        with server.client("early") as early:
-            assert early.post(f"/movies/{MOVIE}/users/rate", json={"rate": 8}).is_success
+        rate(server, "early", 8)
         await_totals(server, {8: 1})
         store.back_up(second)
         # Of long ago: what is younger than ten minutes a rebuild leaves alone.

@@ -150,6 +150,13 @@ class Server(Served):
     def log(self) -> str:
         return self.log_file.read_text("utf-8", "replace")
 
+    def figure(self, name: str) -> float:
+        """One of its metrics that has no labels."""
+        with self.client() as client:
+            found = re.search(rf"^{name} (\S+)$", client.get("/metrics").text, re.MULTILINE)
+        assert found is not None
+        return float(found[1])
+
     @property
     def memory(self) -> int:
         """Resident bytes."""

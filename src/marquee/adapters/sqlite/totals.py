@@ -166,8 +166,7 @@ def parts(batch: Batch) -> Iterator[Batch]:
     events = sorted(batch.events, key=itemgetter(0))
     at = 0
     while len(events) - at > PART:
-        some = events[at : at + PART]
-        yield Batch(some, partition=batch.partition, start=batch.start, end=batch.start or 0)
+        yield replace(batch, events=events[at : at + PART], poison=(), end=batch.start or 0)
         at += PART
     yield replace(batch, events=events[at:])
 
