@@ -2,6 +2,7 @@ import logging
 
 import pytest
 
+from marquee.errors import NotFound, StoreAway
 from marquee.troubles import CALM_SECONDS, MOST, Trouble
 
 
@@ -53,3 +54,17 @@ def test_words_without_end_take_no_memory_without_end(trouble):
     for number in range(10 * MOST):
         trouble.tell(number)
     assert len(trouble._told) <= MOST
+
+
+def test_a_store_that_is_away_is_told_and_what_else_fails_goes_on(trouble, clock, caplog):
+    for _ in range(2):
+        with trouble:
+            raise StoreAway("it is away")
+    assert told(caplog) == [("WARNING", "it waits: it is away")]
+    clock.now += CALM_SECONDS + 1
+    with pytest.raises(NotFound), trouble:
+        raise NotFound("nobody")
+    assert told(caplog) == []
+    with trouble:
+        pass
+    assert told(caplog) == [("INFO", "it waits: no more")]
