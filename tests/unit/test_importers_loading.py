@@ -400,7 +400,9 @@ def test_each_source_is_told_by_what_is_in_it():
         ("blank.csv", "\n \n", {}, "is empty"),
         ("other.csv", "a,b\n1,2\n", {}, "is not anything known: it has the columns a, b"),
         ("other.csv", "a,b\n1,2\n", {"source": "imdb"}, "is not a file of imdb"),
-        ("b.csv", "\x00\x01\x02\xff\n", {}, "is not anything known"),
+        ("b.csv", "\x00\x01,\x02,\xff\n", {}, "is not anything known.$"),
+        ("NOTE", "What was given to us in the summer of 2018, untouched\n", {}, "thing known.$"),
+        ("LICENSE", "BSD 2-Clause License\n", {}, "is not anything known.$"),
         ("x.csv", LETTERBOXD, {}, "x.csv does not say whose ratings they are: .*--user"),
         ("x.csv", LETTERBOXD, {"user_id": "a\nb"}, "A user's id has"),
         ("x.csv", "userId,movieId,rate,ratedAt\n", {"user_id": "a"}, "leave --user out"),
@@ -423,6 +425,11 @@ async def test_a_header_alone_is_read_as_nothing(stores, tmp_path):
     report = await stores.run(file(tmp_path, LETTERBOXD), user_id="ann")
     assert (report.read, report.added) == (0, 0)
     assert report.lines() == ["file.csv: read as letterboxd", "0 rows read"]
+
+
+async def test_a_single_row_is_one(five, tmp_path):
+    report = await five.run(file(tmp_path, f"{LETTERBOXD}2020-01-01,Heat,1995,u,4\n"), user_id="a")
+    assert report.lines()[1] == "1 row read"
 
 
 async def test_chunks_are_committed_as_they_go(five, tmp_path, monkeypatch):

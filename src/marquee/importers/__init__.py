@@ -48,6 +48,9 @@ __all__ = [
 
 AUTO = "auto"
 
+LONGEST_COLUMN = 40
+"""Characters of a column's name, where what a file has are columns."""
+
 _READINGS = MappingProxyType(
     {
         module.SOURCE: module.reading
@@ -177,9 +180,16 @@ def _why_not(source: str, path: Path, sheets: list[Sheet]) -> str:
 
 
 def _what_else(source: str, sheet: Sheet) -> str:
-    names = ", ".join(repr(name)[1:-1] for name in sheet.header if name.strip())[:200]
     what = "not anything known" if source == AUTO else f"not a file of {source}"
-    return f"{what}: it has the columns {names}" if names else what
+    names = [name for name in sheet.header if name.strip()]
+    if len(names) > 1 and all(map(_may_be_a_column, names)):
+        return f"{what}: it has the columns {', '.join(names)[:200]}"
+    return what
+
+
+def _may_be_a_column(name: str) -> bool:
+    """Or else it is prose, or no text at all."""
+    return len(name) <= LONGEST_COLUMN and name.isprintable()
 
 
 def _unread(

@@ -71,7 +71,7 @@ class Report:
         """The report for people, a line each."""
         lines = [f"{name}: read as {source}" for name, source in self.files]
         lines += (f"{name}: not read: {why}" for name, why in self.unread)
-        lines.append(f"{self.read:,} rows read")
+        lines.append(f"{self.read:,} {'row' if self.read == 1 else 'rows'} read")
         for what, merged in (
             ("movies", self.movies),
             ("nominations", self.nominations),
