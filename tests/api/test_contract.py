@@ -83,6 +83,10 @@ def test_the_page_needs_nothing_from_elsewhere(server: Server, page: str) -> Non
     assert set(re.findall(r"https?://[^/\s<\"']+", page)) == {server.url}
 
 
+def test_the_page_tells_where_a_checkout_has_its_commands(page: str) -> None:
+    assert ".venv/bin/marquee" in page
+
+
 def test_every_link_of_the_page_leads_somewhere(page: str) -> None:
     names = re.findall(r' id="([^"]+)"', page)
     assert len(set(names)) == len(names)

@@ -61,6 +61,9 @@ class TestUnknownPaths:
     def test_are_404_also_where_a_gateway_lets_nothing_through(self, anyone, method, path):
         assert_problem_at(anyone.request(method, anyone.base_url.copy_with(raw_path=path.encode())))
 
+    def test_tell_where_the_known_ones_are(self, anyone):
+        assert "/docs" in anyone.get("/").json()["detail"]
+
     def test_a_percent_encoded_known_path_is_known(self, anyone):
         url = anyone.base_url.copy_with(raw_path=b"/movies/%74op10")
         assert anyone.get(url).status_code == 200
@@ -194,6 +197,12 @@ class TestBodies:
             headers = {"Content-Type": "application/json"}
             assert_problem(client.request(method, path, content=body, headers=headers), 400)
 
+    @pytest.mark.parametrize("body", [b"", b'{"rate": 9'])
+    def test_that_break_off_are_said_to(self, user, body):
+        headers = {"Content-Type": "application/json"}
+        answer = user.post("/movies/tt0111161/users/rate", content=body, headers=headers)
+        assert answer.json()["detail"] == "The body ends before its JSON does."
+
     def test_of_64_kib_are_read(self, stage, user):
         path = f"/movies/{stage.movie()}/users/rate"
         headers = {"Content-Type": "application/json"}
@@ -293,6 +302,10 @@ class TestLimit:
     def test_is_nothing_else(self, user, path, limit):
         assert_problem(user.get(path, params={"limit": limit}), 400, "/limit")
 
+    def test_never_begins_with_a_nought(self, user, path):
+        answer = user.get(path, params={"limit": "01"})
+        assert answer.json()["detail"] == "Expected a whole number."
+
 
 class TestNoHttp:
     """What is no request is answered too, and nobody is left hanging."""
@@ -333,6 +346,12 @@ class TestNoHttp:
         answer = exchange(server, request(line))
         assert status_of(answer) in {400, 404, 405}, answer
         assert b"application/problem+json" in answer
+
+    def test_letters_of_a_url_that_are_not_encoded_are_told_of(self, server):
+        line = "GET /movies/bestpictures?title=Amélie HTTP/1.1".encode()
+        answer = exchange(server, request(line))
+        assert status_of(answer) == 400, answer
+        assert b"percent-encoded" in answer
 
     @only_together
     def test_a_port_that_is_none_is_no_target(self, server):

@@ -166,5 +166,9 @@ class TestParameters:
         for value in values:
             assert_problem(anyone.get(CHART, params={name: value}), 400, f"/{name}")
 
+    def test_what_it_takes_of_a_few_words_is_told(self, anyone):
+        answer = anyone.get(CHART, params={"bestPicture": "lost"})
+        assert answer.json()["detail"] == "Expected nominated or won."
+
     def test_cursors_are_none_of_its(self, anyone):
         assert_problem(anyone.get(f"{CHART}?cursor=x"), 400, "/cursor")

@@ -26,6 +26,9 @@ LogRequest = Callable[[str, str, int, float, str, str], None]
 """Method, template of the route, status, seconds, request id, trace id."""
 
 
+NOTHING = "There is nothing at this path: /docs tells of every call."
+
+
 class App:
     """Marquee's HTTP calls as an ASGI application: those of this process.
 
@@ -80,7 +83,7 @@ class App:
     async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         scope["marquee.id"] = request_id()
-        error: Exception = HttpError(404, "There is nothing at this path.")
+        error: Exception = HttpError(404, NOTHING)
         try:
             await self._guard.admit_address(scope)
         except MarqueeError as refused:

@@ -7,7 +7,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from typing import Any
@@ -25,7 +25,7 @@ from .limits import LimitExceeded, Network, client_address, tenfold
 from .problems import Header, HttpError, escape, invalid, problem
 
 MOST_PARAMETERS = 50
-WHOLE = re.compile("-?[0-9]+")
+WHOLE = re.compile("-?(0|[1-9][0-9]*)")
 HALF_ENCODED = re.compile(rb"%(?![0-9A-Fa-f]{2})")
 
 log = logging.getLogger(__name__)
@@ -323,6 +323,8 @@ def read_query(raw: bytes, into: type) -> Any:
             raise Invalid("Control characters are in nothing that we have.", f"/{escape(name)}")
         if name in whole_numbers(into) and not WHOLE.fullmatch(text):
             raise Invalid("Expected a whole number.", f"/{name}")
+        if text not in choices(into).get(name, (text,)):
+            raise Invalid(f"Expected {' or '.join(choices(into)[name])}.", f"/{name}")
         parameters[name] = text
     return convert(parameters, into)
 
@@ -335,17 +337,37 @@ def nothing_asked(into: type) -> Any:
 @cache
 def whole_numbers(into: type) -> frozenset[str]:
     """A query's parameters of that kind: the decoder would take "1.0" and "1e1" for them."""
+    return frozenset(
+        name for name, kind in parameters_of(into) if isinstance(kind, msgspec.inspect.IntType)
+    )
+
+
+@cache
+def choices(into: type) -> dict[str, tuple[str, ...]]:
+    """A query's parameters that take one of a few words: the decoder would not tell which."""
+    return {
+        name: tuple(map(str, kind.values))
+        for name, kind in parameters_of(into)
+        if isinstance(kind, msgspec.inspect.LiteralType)
+    }
+
+
+def parameters_of(into: type) -> Iterator[tuple[str, msgspec.inspect.Type]]:
+    """Each by its name, once for each kind that it may be of."""
     found: Any = msgspec.inspect.type_info(into)
-    return frozenset(field.encode_name for field in found.fields if is_whole(field.type))
+    for field_ in found.fields:
+        yield from ((field_.encode_name, kind) for kind in kinds_of(field_.type))
 
 
-def is_whole(kind: msgspec.inspect.Type) -> bool:
+def kinds_of(kind: msgspec.inspect.Type) -> Iterator[msgspec.inspect.Type]:
     match kind:
         case msgspec.inspect.Metadata(type=inner):
-            return is_whole(inner)
+            yield from kinds_of(inner)
         case msgspec.inspect.UnionType(types=kinds):
-            return any(map(is_whole, kinds))
-    return isinstance(kind, msgspec.inspect.IntType)
+            for one in kinds:
+                yield from kinds_of(one)
+        case _:
+            yield kind
 
 
 def convert(parameters: Mapping[str, str], into: type) -> Any:

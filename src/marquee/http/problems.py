@@ -99,6 +99,8 @@ def invalid(error: msgspec.MsgspecError, part: str = "field") -> Invalid:
         return Invalid(f"There is no such {part}.", f"{pointer}/{escape(unknown[1])}")
     if missing := re.fullmatch(r"Object missing required field `(.*)`", text):
         return Invalid("This field is required.", f"{pointer}/{escape(missing[1])}")
+    if text == "Input data was truncated":
+        return Invalid("The body ends before its JSON does.")
     told = re.sub(
         "`([^`]*)`", lambda kinds: " or ".join(map(in_words, kinds[1].split(" | "))), text
     )

@@ -22,6 +22,8 @@ HEAD_SECONDS = 20.0
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers."""
 
+NO_HTTP = "This is no HTTP request. In its URL, what is not ASCII must be percent-encoded."
+
 
 class Protocol(HttpToolsProtocol):
     _head = 0
@@ -76,7 +78,7 @@ class Protocol(HttpToolsProtocol):
             self._hurry()  # the rest of a body that nobody reads
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(Invalid("This is no HTTP request."))
+        self._refuse(Invalid(NO_HTTP))
 
     def _unsupported_upgrade_warning(self) -> None:
         """It is answered as if it had not asked."""
