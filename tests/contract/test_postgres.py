@@ -13,10 +13,11 @@ from psycopg.conninfo import make_conninfo
 
 from engine.postgres import ADMIN
 from marquee.adapters import postgres
+from marquee.adapters.postgres import migrating
 from marquee.adapters.postgres.diagnosing import RIGHTS, RIGHTS_AT_HOME, RIGHTS_OF_SLOT
 from marquee.adapters.postgres.shards import Moved
 from marquee.adapters.postgres.totals import fold_slots
-from marquee.errors import PositionMoved, StoreAway, Unusable
+from marquee.errors import NotMade, PositionMoved, StoreAway, Unusable
 from marquee.model import (
     REMOVED,
     Applied,
@@ -370,6 +371,35 @@ class TestMigrate:
     def test_never_makes_again_what_a_shard_has_lost(self, two_shards):
         with databases.databases(1) as empty, pytest.raises(Unusable, match="lacks slot 1"):
             postgres.migrate([two_shards[0], *empty])
+
+    async def test_half_made_it_is_waited_for_and_made_whole(self):
+        plain = Prior(0, 650)
+        with databases.databases(2) as urls:
+            async with opened(urls) as stores:
+
+                async def waits():
+                    for ask in (stores.postgres.probe, stores.postgres.identity):
+                        with pytest.raises(NotMade):
+                            await ask()
+                    with pytest.raises(NotMade):
+                        await stores.postgres.agree(lambda _: plain)
+
+                with migrating.all_of(urls) as shards:
+                    for shard, url in zip(shards, urls, strict=True):
+                        migrating.upgrade(shard, url)
+                    await waits()
+                    assert ["half made" in said for said in problems(urls)] == [True, True]
+                    migrating.settle(shards, SLOTS, lambda _: plain)
+                await stores.postgres.agree(lambda _: plain)
+                postgres.migrate(urls, prior=lambda _: plain)
+                execute(urls[1], "DELETE FROM agreed")
+                with pytest.raises(NotMade):
+                    await stores.postgres.probe()
+                assert "half made" in problems(urls)[0]
+                postgres.migrate(urls, prior=lambda _: plain)
+                await stores.postgres.probe()
+                await stores.postgres.agree(lambda _: plain)
+                assert problems(urls) == []
 
     async def test_a_prior_that_changes_draws_every_rate_anew(self, two_shards):
         plain = Prior(0, 650)

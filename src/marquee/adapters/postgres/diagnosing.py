@@ -105,6 +105,8 @@ def troubles(shard: Connection, url: str, number: int, home: dict[str, Any]) -> 
     if read_schema(shard, url).version < len(steps()):
         yield "Its schema is older than this Marquee: run `marquee migrate`."
     stands = agreed(shard)
+    if not stands:
+        yield "It is half made: run `marquee migrate` again, which goes on from there."
     if number == 0:
         home |= {"made_at": stands["made_at"], "prior": prior_of(stands)}
         home |= {"places": shard.execute(MAP).fetchall()}

@@ -101,7 +101,7 @@ def migrate(
     with all_of(urls, make=True) as shards:
         home = shards[0]
         done = [upgrade(shard, url) for shard, url in zip(shards, urls, strict=True)]
-        places = settle(shards, slots)
+        places = settle(shards, slots, prior)
         for number, shard in enumerate(shards):
             hold(home, shard, number, places)
         let_home_read(home, urls, places, read_url)
@@ -193,7 +193,7 @@ def read_schema(shard: Connection, url: str) -> Schema:
     return schema
 
 
-def settle(shards: Sequence[Connection], slots: int | None) -> list[tuple[int, int]]:
+def settle(shards: Sequence[Connection], slots: int | None, prior: Priors) -> list[tuple[int, int]]:
     """Agree on slots, their map and the numbers of the shards; what stands there is not changed.
     The map: of each slot its shard and epoch."""
     home = shards[0]
@@ -206,6 +206,7 @@ def settle(shards: Sequence[Connection], slots: int | None) -> list[tuple[int, i
             keep(home, first)
             rows = [(slot, slot % len(shards), made_at) for slot in range(number)]
             home.cursor().executemany(PLACE, rows)
+            draw_anew(home, prior(Prior()))  # at once: nobody ever meets another one
     stands = agreed(home)
     if slots is not None and slots != int(stands["slots"]):
         raise Unusable(

@@ -145,14 +145,19 @@ class Postgres:
 
     async def identity(self) -> str:
         """Which set of shards this is, made once, and its address: as ``MovieStore`` reads it."""
+        return f"{(await self._agreed())['made_at']} {named(self.home.url)}"
+
+    async def _agreed(self) -> dict[str, str]:
+        """At home."""
         agreed = dict_of(await self.home.fetch(AGREED))
-        return f"{agreed['made_at']} {named(self.home.url)}"
+        check_number(0, agreed, agreed.get("made_at"))
+        return agreed
 
     async def _check_set(self) -> None:
         """Raises ``Unusable`` where a database is not the shard that it is named as."""
-        home = dict_of(await self.home.fetch(AGREED))
+        home = await self._agreed()
         for number, shard in enumerate(self.shards):
-            check_number(number, dict_of(await shard.fetch(AGREED)), home.get("made_at"))
+            check_number(number, dict_of(await shard.fetch(AGREED)), home["made_at"])
 
     async def _check_versions(self) -> None:
         """Once: what is upgraded later is a newer Marquee's doing, which lets us go on."""
@@ -197,8 +202,7 @@ class Postgres:
             self._map = task.result()
 
     async def _read_map(self) -> SlotMap:
-        agreed = dict_of(await self.home.fetch(AGREED))
-        check_number(0, agreed, agreed.get("made_at"))
+        agreed = await self._agreed()
         places = [tuple(row) for row in await self.home.fetch(MAP)]
         if not places or len(places) != int(agreed["slots"]):
             raise NotMade("The movie store has no map of its slots yet: run `marquee migrate`.")
@@ -316,8 +320,10 @@ class Postgres:
 
 
 def check_number(number: int, agreed: dict[str, str], made_at: str | None) -> None:
-    """Raises ``Unusable`` where a database is not the shard that it is named as, of the set that
-    was made then."""
+    """Raises ``NotMade`` where a database was told of no set yet, ``Unusable`` where it is not the
+    shard that it is named as, of the set that was made then."""
+    if not agreed:
+        raise NotMade("The movie store is half made: run `marquee migrate`.")
     if (agreed.get("made_at"), agreed.get("shard")) != (made_at, str(number)):
         raise Unusable(
             f"The database number {number + 1} of movies_url is not that shard of this Marquee: "
