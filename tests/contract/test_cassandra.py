@@ -102,6 +102,33 @@ class TestMigration:
             session.execute("DROP TABLE erased")
         assert "lost erased: restore" in faults(new)["schema"]
 
+    def test_shards_that_were_lost_are_told_and_begun_again(self, new):
+        cassandra.migrate(new)
+        with asked(new) as session:
+            session.execute("TRUNCATE lease")
+        assert "no shards" in faults(new)["relays"]
+        cassandra.migrate(new)
+        assert set(faults(new).values()) == {None}
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [
+            (("127.0.0.1", "nowhere.invalid"), "no such host"),
+            (("?", "?datacenter=elsewhere&"), "datacenter elsewhere"),
+        ],
+    )
+    async def test_an_address_that_leads_nowhere_is_told_and_waited_for(self, new, change, words):
+        url = new.replace(*change)
+        with pytest.raises(StoreAway, match=words):
+            await asyncio.to_thread(cassandra.migrate, url)
+        ((_, fault),) = await asyncio.to_thread(cassandra.diagnose, url)
+        assert words in fault
+        keyspace = cassandra.Cassandra(url)
+        async with running(keyspace.run):
+            with pytest.raises(StoreAway):
+                await keyspace.there(within=2)
+        await keyspace.close()
+
     def test_nothing_is_there(self):
         with pytest.raises(StoreAway):
             cassandra.migrate("cassandra://127.0.0.1:1/k")

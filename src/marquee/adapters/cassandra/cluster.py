@@ -424,7 +424,12 @@ class Cassandra:
     # ---- in a thread for it
 
     def _connect(self) -> None:
-        cluster = make_cluster(self.address)
+        try:
+            self._open(make_cluster(self.address))
+        except ERRORS as error:
+            raise self._away(error) from error
+
+    def _open(self, cluster: Cluster) -> None:
         try:
             session = connect(cluster)
             copies = copies_of(session, self.address)
@@ -435,8 +440,6 @@ class Cassandra:
             with self._opening:
                 if not self._closed:
                     self._cluster, self._session, self._prepared = cluster, session, {}
-        except ERRORS as error:
-            raise self._away(error) from error
         finally:
             if self._cluster is not cluster:
                 cluster.shutdown()

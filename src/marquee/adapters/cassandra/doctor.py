@@ -172,7 +172,9 @@ def lacking(keyspace: str, right: str, held: Collection[tuple[str, str]]) -> lis
 
 def relays(session: Session, address: Address) -> str | None:
     ((now,),) = session.execute(TIME)
-    rows = session.execute(SWEPT.format(keyspace=address.keyspace))
+    rows = session.execute(SWEPT.format(keyspace=address.keyspace)).all()
+    if not rows:
+        return f"There are no shards for relays to share: {MIGRATE} again."
     minutes = now // 60_000 - min(minute for (minute,) in rows)
     if minutes > LONG:
         return f"Nobody has swept the outbox for {minutes} minutes: run `marquee serve relay`."

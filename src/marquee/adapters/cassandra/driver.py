@@ -5,7 +5,7 @@ import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from cassandra import ConsistencyLevel, DriverException
+from cassandra import ConsistencyLevel, DriverException, UnresolvableContactPoints
 from cassandra.auth import PlainTextAuthProvider
 from cassandra.cluster import (
     EXEC_PROFILE_DEFAULT,
@@ -87,20 +87,27 @@ def connect(cluster: Cluster) -> Session:
 def connected(address: Address) -> Iterator[Session]:
     """A session for as long as the block lasts. Raises ``StoreAway``, saying why, where there is
     nothing to be had."""
-    cluster = make_cluster(address, SCHEMA_SECONDS)
     try:
-        yield connect(cluster)
+        with make_cluster(address, SCHEMA_SECONDS) as cluster:
+            yield connect(cluster)
     except ERRORS as error:
         raise explained(error, address) from error
-    finally:
-        cluster.shutdown()
 
 
 def explained(error: BaseException, address: Address) -> MarqueeError:
     """For whoever sets things up: what is wrong, and what to do."""
-    causes = list(error.errors.values()) if isinstance(error, NoHostAvailable) else [error]
-    words = "; ".join(sorted({str(cause) for cause in causes}))
-    return StoreAway(f"{address} can't be asked ({words}): is it running, and is the login right?")
+    why = "; ".join(sorted(reasons(error, address)))
+    return StoreAway(f"{address} can't be asked ({why}): is it running, and is the login right?")
+
+
+def reasons(error: BaseException, address: Address) -> set[str]:
+    if isinstance(error, UnresolvableContactPoints):
+        return {"there is no such host"}
+    if not isinstance(error, NoHostAvailable):
+        return {str(error)}
+    if isinstance(error.errors, dict):  # by node
+        return set(map(str, error.errors.values()))
+    return {f"no node answers in the datacenter {address.datacenter or 'of these hosts'}"}
 
 
 def tls_context(trusted: str) -> ssl.SSLContext:
