@@ -191,6 +191,14 @@ async def test_of_several_that_share_a_tmdb_id_the_title_tells(stores, tmp_path)
     assert (await stores.run(own)).movies == Merged(unchanged=1)
 
 
+async def test_two_ids_in_one_file_are_two_movies_also_with_one_imdb_id(stores, tmp_path):
+    path = file(tmp_path, "id,title,imdbId,tmdbId\none,Emma,tt0116191,3573\ntwo,Emma,tt0116191,\n")
+    assert (await stores.run(path)).movies == Merged(added=2)
+    assert (await stores.run(path)).movies == Merged(unchanged=2)
+    _, movies, _ = await stores.all()
+    assert {movie.id for movie in movies} == {"one", "two"}
+
+
 async def test_a_row_means_a_movie_that_the_same_file_brings(stores, tmp_path):
     path = file(
         tmp_path,

@@ -202,10 +202,12 @@ class Loader:
                 clues.append(clue)
         found = await matcher.find(clues, loose=False)
         known = [found[clue] for clue in clues]
-        # Of several movies none is the one that has an id of its own.
-        return [
-            () if row.own and len(ids) > 1 else ids for row, ids in zip(rows, known, strict=True)
-        ]
+        for at, row in enumerate(rows):
+            # Who has an id of its own is none of several, and none that the file has by its id.
+            if row.own and not own[row.movie.id]:
+                ids = known[at]
+                known[at] = () if len(ids) > 1 or any(map(matcher.has_met, ids)) else ids
+        return known
 
     async def _gather(
         self, name: str, rows: list[NominationRow], matcher: Matcher, gathered: Nominations

@@ -34,6 +34,10 @@ class Matcher:
     def remember(self, clue: Clue | str, movie_id: str) -> None:
         self._known[clue] = (movie_id,)
 
+    def has_met(self, movie_id: str) -> bool:
+        """Whether an id was asked for as such, or remembered."""
+        return movie_id in self._known
+
     async def find(
         self, clues: Iterable[Clue | str], *, loose: bool
     ) -> dict[Clue | str, tuple[str, ...]]:
