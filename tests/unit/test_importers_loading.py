@@ -1,6 +1,7 @@
 """Rows on their way into the stores: matched, counted, and the second time nothing changes."""
 
 import os
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
@@ -512,6 +513,10 @@ async def test_the_demo_loads_and_loading_it_again_changes_nothing(stores):
     ratings, movies, nominations = await stores.all()
     assert {rating.user_id[:11] for rating in ratings} == {"demo-rater-"}
     assert all(movie.year for movie in movies)
+    assert Counter(genre for movie in movies for genre in movie.genres) == {
+        "Animation": 38,
+        "Musical": 10,
+    }
     assert {one.ceremony for one in nominations if one.won} == set(range(1, 99))
     assert not any("&" in movie.title and ";" in movie.title for movie in movies)
     assert "made up" in demo.LABEL
