@@ -124,6 +124,11 @@ def test_nobody_who_is_slow_holds_it_up(tmp_path):
         begin = time.monotonic()
         server.stop()
         assert time.monotonic() - begin < 10
+        answer = connections[0].recv(65536)
+        assert status_of(answer) == 503, answer
+        assert b"application/problem+json" in answer
+        assert b"retry-after:" in answer
+        assert "Traceback" not in server.log
         for connection in connections:
             connection.close()
 

@@ -1,6 +1,7 @@
 """The protocol below the application: who is slow, who talks nonsense, and in which turn."""
 
 import asyncio
+import logging
 import socket
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -117,6 +118,12 @@ async def test_a_body_that_nobody_waits_for_may_not_drip_for_ever(address) -> No
 async def test_a_body_that_nobody_waits_for_and_that_stops_is_not_waited_for(address) -> None:
     head = b"POST /slow HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\n"
     assert await converse(address, head + b"x") == [b"200 /slow"]
+
+
+@pytest.mark.parametrize(("error", "told"), [(asyncio.CancelledError, False), (ValueError, True)])
+def test_what_a_stop_cuts_off_is_not_told_one_by_one(error: type, told: bool) -> None:
+    record = logging.makeLogRecord({"exc_info": (error, error(), None)})
+    assert subject.worth_telling(record) is told
 
 
 async def test_a_silent_connection_is_closed(address) -> None:

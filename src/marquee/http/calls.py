@@ -2,6 +2,7 @@
 question well put, the answer, its line in the log.
 """
 
+import asyncio
 import itertools
 import logging
 import re
@@ -217,6 +218,8 @@ class Resource:
                 headers.append((b"content-length", b"%d" % len(body)))
         except Gone:
             return
+        except asyncio.CancelledError:  # we are stopping, and waited as long as we may
+            status, headers, body = failure(StoreAway("This server is stopping."), scope)
         except Exception as error:  # noqa: BLE001 - the one place where everything has an answer
             status, headers, body = failure(error, scope)
         await respond(scope, send, status, headers, body)

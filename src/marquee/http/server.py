@@ -180,6 +180,9 @@ class Server(uvicorn.Server):
 
 
 def worth_telling(record: logging.LogRecord) -> bool:
-    """Not that somebody went away: uvloop lets an answer fail just before it tells us."""
+    """Not that somebody went away: uvloop lets an answer fail just before it tells us. Nor each
+    answer that a stop has cut off: how many there are is told before."""
     error = record.exc_info[1] if record.exc_info else None
+    if isinstance(error, asyncio.CancelledError):
+        return False
     return not (isinstance(error, RuntimeError) and "the handler is closed" in str(error))
