@@ -547,3 +547,25 @@ def test_url(url, expected):
 def test_a_url_that_is_none(url):
     with pytest.raises(Unusable, match="kafka://"):
         Address.of(url)
+
+
+@pytest.mark.parametrize("what", ["ca", "cert", "key"])
+def test_what_is_for_tls_alone_is_not_passed_over(what):
+    with pytest.raises(Unusable, match=f"{what}= goes with tls=true"):
+        Address.of(f"kafka://a?{what}=file")
+
+
+@pytest.mark.parametrize("option", ["tls=true&ca=/none", "mechanism=NONE"])
+async def test_settings_that_the_driver_refuses_are_told(option):
+    url = f"kafka://u:secret@127.0.0.1:1?{option}"
+    totals = memory.MemoryTotals(memory.MovieDisk(), itertools.count(1).__next__)
+    log, topic = kafka.KafkaLog(url, totals), kafka.KafkaTopic(url, agreed(SLOTS))
+    calls = (log.poll(1), log.probe(), log.agree(SLOTS), topic.publish(events_of(1)))
+    for call in calls:
+        with pytest.raises(Unusable, match="Kafka's URL") as refused:
+            await call
+        assert "secret" not in str(refused.value)
+    for command in (kafka.migrate, kafka.diagnose):
+        with pytest.raises(Unusable, match="Kafka's URL"):
+            command(url, SLOTS)
+    await log.close()

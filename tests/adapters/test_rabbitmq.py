@@ -276,7 +276,15 @@ def test_url(url, expected):
 
 @pytest.mark.parametrize(
     "url",
-    ["amqp://", "amqp://a,,b", "amqp://a?x=1", "kafka://a", "amqps://a?ca=/none", "amqp://a:x"],
+    [
+        "amqp://",
+        "amqp://a,,b",
+        "amqp://a?x=1",
+        "kafka://a",
+        "amqps://a?ca=/none",
+        "amqp://a?ca=for-tls-alone",
+        "amqp://a:x",
+    ],
 )
 def test_a_url_that_is_none(url):
     with pytest.raises(Unusable, match=r"amqp|RabbitMQ"):

@@ -111,7 +111,7 @@ def test_what_a_newer_marquee_made_is_left_alone(empty, tmp_path, make_newer, us
 def unwell(urls: Urls, data: Path) -> str:
     """What the doctor finds wrong."""
     done = marquee("doctor", within=120, data=data, **urls)
-    assert done.returncode == 1
+    assert (done.returncode, done.stderr) == (1, ""), done
     lines = done.stdout.splitlines()
     return "\n".join(line for line in lines if not line.endswith(": all is well"))
 
@@ -132,6 +132,23 @@ def test_the_movie_store_of_other_ratings_is_refused(two_sets, tmp_path, command
     said = refused(ours | {"movies_url": others["movies_url"]}, tmp_path, *command.split())
     for urls, name in ((ours, "ratings_url"), (ours, "movies_url"), (others, "movies_url")):
         assert urls[name].split()[0].rpartition("/")[2].partition("?")[0] in said, said
+
+
+@pytest.mark.parametrize(
+    "elsewhere",
+    [
+        {"ratings_url": "cassandra://nowhere.invalid/k"},
+        {"events_url": "kafka://127.0.0.1:1?tls=true&ca=/none"},
+        {"events_url": "amqp://127.0.0.1:1"},
+        {"movies_url": "postgresql://nowhere.invalid/d"},
+        {"cache_url": "redis://nowhere.invalid"},
+    ],
+)
+def test_the_doctor_finds_the_store_that_is_not_there(two_sets, tmp_path, elsewhere):
+    """In its own words, not in those of the drivers."""
+    (name,) = elsewhere
+    found = unwell(two_sets[0] | elsewhere, tmp_path)
+    assert found.startswith(name.removesuffix("_url")), found
 
 
 def test_the_doctor_finds_what_does_not_belong_together(two_sets, tmp_path):

@@ -93,10 +93,17 @@ class Address:
         if user:
             settings |= {"sasl.username": user, "sasl.password": password}
             settings["sasl.mechanism"] = "SCRAM-SHA-512"
-        return cls(settings | {OPTIONS[name]: value for name, value in options.items()}, topic)
+        settings |= {OPTIONS[name]: value for name, value in options.items()}
+        if tls == "false" and (needless := sorted(options.keys() - {"mechanism"})):
+            raise Unusable(f"{needless[0]}= goes with tls=true alone.")
+        return cls(settings, topic)
 
     def admin(self) -> AdminClient:
-        return AdminClient(self.settings)
+        """Raises ``Unusable`` where the driver takes no such settings."""
+        try:
+            return AdminClient(self.settings)
+        except KafkaException as failed:
+            raise Unusable(f"Kafka's URL can't be used: {failed.args[0].str()}.") from failed
 
     def away(self, error: KafkaError) -> StoreAway:
         """What Kafka can't do now, in our terms; its own words go to the log alone."""

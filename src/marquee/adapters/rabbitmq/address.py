@@ -18,10 +18,12 @@ from ...errors import NotMade, StoreAway, Unusable
 QUEUE = "movie_rate_topic"
 PORTS = {"amqp": 5672, "amqps": 5671}
 OPTIONS = {"queue": QUEUE, "ca": "", "cert": "", "key": ""}
+TLS = {"ca", "cert", "key"}
 REFUSED = (AuthenticationError, ProbableAccessDeniedError, ProbableAuthenticationError)
 NOT_FOUND, ACCESS_REFUSED = 404, 403
 
 log = logging.getLogger(__name__)
+logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it meets, callers are told
 
 
 @dataclass(frozen=True)
@@ -38,11 +40,14 @@ class Address:
         """Raises ``Unusable`` where the URL is none."""
         parts = urlsplit(url)
         login, _, hosts = parts.netloc.rpartition("@")
-        options = OPTIONS | dict(parse_qsl(parts.query))
+        options = dict(parse_qsl(parts.query))
         if parts.scheme not in PORTS or not all(hosts.split(",")):
             raise Unusable("RabbitMQ must be amqp[s]://[USER:PASSWORD@]HOST[:PORT],…[/VHOST]")
         if unknown := sorted(options.keys() - OPTIONS.keys()):
             raise Unusable(f"amqp:// knows no {unknown[0]!r}: {', '.join(OPTIONS)}.")
+        if parts.scheme == "amqp" and (needless := sorted(TLS & options.keys())):
+            raise Unusable(f"{needless[0]}= goes with amqps:// alone.")
+        options = OPTIONS | options
         user, _, password = (unquote(part) for part in login.partition(":"))
         try:
             places = [urlsplit(f"//{host}") for host in hosts.split(",")]

@@ -46,7 +46,6 @@ class Line:
     async def ready(self) -> None:
         """Wait until it can be used. Raises ``StoreAway`` where the next attempt fails, too."""
         if self._thread is None:
-            logging.getLogger("pika").setLevel(logging.CRITICAL)  # what it meets, callers are told
             self._loop = asyncio.get_running_loop()
             self._thread = threading.Thread(target=self._run, name="rabbitmq", daemon=True)
             self._thread.start()
