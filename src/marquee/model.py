@@ -115,9 +115,10 @@ def slot_of(movie_id: str, slots: int) -> int:
 
 
 class VersionClock:
-    """Versions that never go back: ``max(now, last of this process + 1, stored + 1)``.
+    """Versions of which a later one is above: ``max(now, last of this process + 1, stored + 1)``.
 
-    ``now`` gives the store's time in microseconds. Belongs to one thread.
+    ``now`` gives the store's time in microseconds. What is stored raises only the version that goes
+    above it: a date in the future dates nobody else's rating. Belongs to one thread.
     """
 
     def __init__(self, now: Callable[[], int], last: int = 0) -> None:
@@ -125,8 +126,8 @@ class VersionClock:
         self.last = last
 
     def next(self, stored: int = 0) -> int:
-        self.last = max(self._now(), self.last + 1, stored + 1)
-        return self.last
+        self.last = max(self._now(), self.last + 1)
+        return max(self.last, stored + 1)
 
     def seen(self, version: int) -> None:
         """A version that the store gave: what comes later is above it."""

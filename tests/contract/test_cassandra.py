@@ -288,12 +288,6 @@ class TestRatings:
             found = await ratings.read("u", "m")
             assert (found and found.value) == stands
 
-    async def test_one_from_the_future_does_not_date_the_others(self, keyspace, ratings):
-        future = keyspace.now() + 60 * MINUTE
-        await ratings.merge([Rating("u", "m", 5, future)])
-        assert (await ratings.write("u", "m", 6)).version == future + 1
-        assert (await ratings.write("v", "m", 6)).version < future
-
     async def test_a_process_that_is_behind_writes_above_what_it_finds(self, keyspace, ratings):
         async with keyspaces.connected(keyspaces.shared(), behind=60 * MINUTE) as other:
             behind = cassandra.CassandraRatings(other)

@@ -52,6 +52,16 @@ class TestWrite:
         assert (await store.write("u", "m", 6)).version > future
         assert (await store.read("u", "m")).value == 6
 
+    async def test_one_from_the_future_does_not_date_the_others(self, store):
+        future = time.time_ns() // 1000 + HOUR
+        await store.merge([Rating("u", "m", 5, future)])
+        assert (await store.write("u", "m", 6)).version == future + 1
+        assert (await store.write("v", "m", 6)).version < future
+        erasure = await store.erase("u")
+        assert erasure.version == future + 2
+        assert (await store.write("v", "m", 7)).version < future
+        assert (await store.write("u", "m", 8)).version == future + 3
+
     async def test_a_removal(self, store):
         await store.write("u", "m", 18)
         removal = await store.write("u", "m", REMOVED)
@@ -260,6 +270,11 @@ class TestErase:
             await store.write("u", "m", 5)
             versions.append((await store.erase("u")).version)
         assert versions == sorted(set(versions))
+
+    async def test_again_where_the_first_is_ahead_of_the_time(self, store):
+        await store.merge([Rating("u", "m", 5, time.time_ns() // 1000 + HOUR)])
+        first = await store.erase("u")
+        assert (await store.erase("u")).version == first.version + 1
 
 
 class TestRater:

@@ -166,7 +166,8 @@ class DatesEverybodyAhead(UnrulyRatings):
     """A version above one from the future is the least for everybody's next."""
 
     def _version(self, above: int) -> int:
-        return self._clock.next(above)
+        self._clock.seen(above)
+        return self._clock.next()
 
 
 class ErasesWithoutIntent(UnrulyRatings):

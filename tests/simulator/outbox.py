@@ -208,7 +208,7 @@ class TwoStepRatings(Statements, MemoryRatings):
 
     def _version(self, above: int) -> int:
         """One above another one does not date everybody's next."""
-        return max(self._clock.next(), above + 1)
+        return self._clock.next(above)
 
     async def _intend_and_look(self, rating: Rating) -> tuple[int, Applied | None]:
         """Both at once: either may come first."""

@@ -93,7 +93,7 @@ class CassandraRatings:
         )
         stored = max((version or 0 for row in highest for version in row), default=0)
         if stored >= rating.version:
-            rating = rating._replace(version=max(self._clock.next(), stored + 1))
+            rating = rating._replace(version=self._clock.next(stored))
             await self.send(rating)
         await self.put(rating)
         return rating
@@ -159,7 +159,7 @@ class CassandraRatings:
         rows = await self._all(user_id)
         told = await self._erasures(user_id)
         highest = max((written for *_, written, _ in rows if written), default=0)
-        version = max(self._clock.next(), 1 + max(highest, told.erased, told.never))
+        version = self._clock.next(max(highest, told.erased, told.never))
         receipt = Erasure(self.rater(user_id), version, len(scores(Sieve().sift(rows))))
         await self.send(Rating(user_id, ERASURE, REMOVED, version))
         if not await self._decide(user_id, version, receipt.ratings):

@@ -10,7 +10,8 @@ from ...tracing import UNTRACED
 from .database import PAGE, Database, agreed, now_us
 
 WRITE = """
-    INSERT INTO rating (user_id, movie_id, value, version) VALUES (?, ?, ?, ?)
+    INSERT INTO rating (user_id, movie_id, value, version) VALUES (
+        ?, ?, ?, max(?, (SELECT coalesce(max(version), 0) + 1 FROM erasure WHERE rater = ?)))
     ON CONFLICT DO UPDATE
     SET value = excluded.value, version = max(excluded.version, rating.version + 1)
     RETURNING version"""
@@ -53,9 +54,8 @@ class SqliteRatings:
         def job(connection: sqlite3.Connection) -> int:
             version: int
             (version,) = connection.execute(
-                WRITE, (user_id, movie_id, value, clock.next())
+                WRITE, (user_id, movie_id, value, clock.next(), rater)
             ).fetchone()
-            clock.seen(version)
             if trace:
                 connection.execute(SEND_TRACED, (movie_id, rater, version, value, trace))
             else:
@@ -141,7 +141,8 @@ class SqliteRatings:
             rows = connection.execute(
                 "SELECT movie_id, value, version FROM rating WHERE user_id = ?", (user_id,)
             ).fetchall()
-            version = clock.next(max((row[2] for row in rows), default=0))
+            highest = max((row[2] for row in rows), default=0)
+            version = clock.next(max(highest, last_erasure(connection, rater)))
             live = [
                 (movie, rater, version, REMOVED) for movie, value, _ in rows if value != REMOVED
             ]
