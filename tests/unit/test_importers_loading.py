@@ -341,6 +341,16 @@ async def test_nominations_find_their_movies_and_two_sources_do_not_double_them(
     assert standing.won
 
 
+async def test_a_nomination_of_two_files_lacks_its_movie_once(stores, tmp_path):
+    folder = tmp_path / "files"
+    folder.mkdir()
+    header = "Year,Category,Nominee,Additional Info,Won?\n"
+    cabaret = "1972 (45th),Best Picture,Cabaret,Cy Feuer,NO\n"
+    file(folder, header + cabaret, "first.csv")
+    file(folder, header + cabaret + "1972 (45th),Best Picture,Sounder,,NO\n", "second.csv")
+    assert (await stores.run(folder)).without_movie == 2
+
+
 async def test_the_nominations_of_a_file_come_at_once(five, tmp_path, monkeypatch):
     monkeypatch.setattr(loading, "CHUNK", 2)
     titles = ("The Godfather", "Cabaret", "Deliverance", "Sounder", "Godfather, The")

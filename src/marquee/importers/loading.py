@@ -105,6 +105,7 @@ class Loader:
         self._catalogue = catalogue
         self._progress = progress
         self._detail = detail
+        self._without_movie: set[tuple[int, str]] = set()
 
     def leave_unread(self, name: str, why: str) -> None:
         self.report.unread.append((name, why))
@@ -225,7 +226,10 @@ class Loader:
             gathered[place] = nomination
 
     async def _take_nominations(self, gathered: Nominations) -> None:
-        self.report.without_movie += sum(n.movie_id is None for n in gathered.values())
+        without = {place for place, one in gathered.items() if one.movie_id is None}
+        self._without_movie -= gathered.keys() - without  # another file may tell more of it
+        self._without_movie |= without
+        self.report.without_movie = len(self._without_movie)
         merged = await self._catalogue.merge_nominations(list(gathered.values()))
         self.report.nominations = self.report.nominations.plus(merged)
 
