@@ -91,12 +91,15 @@ def test_embedded_one_after_the_other(tmp_path: Path):
 
 
 def test_without_a_floor_the_older_one_refuses(tmp_path: Path):
+    backup = tmp_path / "backup.zip"
     with released(newer(tmp_path, floor=False)):
         command("migrate", data=tmp_path)
-    for refused in ("migrate", "serve"):
-        done = marquee(refused, data=tmp_path)
+        command("backup", backup, data=tmp_path)
+    data = tmp_path / "marquee.db"
+    for refused, store in (("migrate", data), ("serve", data), (f"restore {backup}", backup)):
+        done = marquee(*refused.split(), data=tmp_path)
         assert done.returncode == 2
-        assert "was made by a newer Marquee" in done.stderr
+        assert f"{store} was made by a newer Marquee" in done.stderr
 
 
 def test_on_servers_side_by_side(tmp_path: Path):

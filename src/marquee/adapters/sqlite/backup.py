@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import IO
 
 from ...errors import Invalid, Unusable
-from .database import connect, prepare, unusable
+from .database import connect, prepare, read_schema, unusable
 
 DATABASE = "marquee.db"
 SUMS = "SHA256SUMS.json"
@@ -69,8 +69,8 @@ def restore(file: Path, members: Sequence[str], database: Path, keys: Path) -> P
     """Put a backup in place; where what was there went, if anything was.
 
     ``members``: what ``check_backup`` has found in it. The database itself is checked, too, before
-    anything is touched. Raises ``Invalid`` where it is damaged. Nobody may serve from the data
-    meanwhile.
+    anything is touched. Raises ``Invalid`` where it is damaged, ``Unusable`` where it is too new.
+    Nobody may serve from the data meanwhile.
     """
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=database.parent) as folder:
@@ -79,6 +79,8 @@ def restore(file: Path, members: Sequence[str], database: Path, keys: Path) -> P
             with zipfile.ZipFile(file) as archive:
                 archive.extractall(fresh, members)
             check(fresh / DATABASE)
+            with closing(sqlite3.connect(fresh / DATABASE)) as connection:
+                read_schema(connection, file)
         except OSError as error:
             raise Unusable(f"{file} can't be unpacked: {error.strerror}.") from error
         except sqlite3.Error as error:
