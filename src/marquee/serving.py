@@ -97,7 +97,7 @@ async def serve(
                 with ending.step(calls):
                     await server.serve([listener])
             else:
-                generations = Generations(settings, roles, server, stop, stack)
+                generations = Generations(marquee, server, stop, stack)
                 async with in_background(generations.follow(again)):
                     with ending.step(calls):
                         await server.serve([listener])
@@ -110,15 +110,9 @@ class Generations:
     answers from then on; the one before it ends what it has begun, and its connections."""
 
     def __init__(
-        self,
-        settings: Settings,
-        roles: Sequence[str],
-        server: Server,
-        stop: "Stop",
-        stack: AsyncExitStack,
+        self, marquee: Marquee, server: Server, stop: "Stop", stack: AsyncExitStack
     ) -> None:
-        self._settings = settings
-        self._roles = roles
+        self._marquee = marquee
         self._server = server
         self._stop = stop
         self._stack = stack  # what is in it is closed last, whichever generation that is
@@ -129,7 +123,7 @@ class Generations:
             await asyncio.sleep(LOOK_SECONDS)
             try:
                 settings = await asyncio.to_thread(again)
-                if settings.texts != self._settings.texts:
+                if settings.texts != self._marquee.settings.texts:
                     await self._take_on(settings)
             except MarqueeError as fault:
                 self._trouble.tell(fault)
@@ -137,22 +131,23 @@ class Generations:
     async def _take_on(self, settings: Settings) -> None:
         def end(fault: Unusable) -> None:
             """Only of the generation that answers: before it does, the old one goes on."""
-            if settings is self._settings:
+            if settings is self._marquee.settings:
                 self._stop.because_of(fault)
             else:
                 self._trouble.tell(fault)
 
         async with AsyncExitStack() as begun:
             marquee, _ = await begun.enter_async_context(
-                running(settings, self._roles, with_demo=False)
+                running(settings, self._marquee.roles, with_demo=False)
             )
             await marquee.start(end)
             if not await marquee.able(ABLE_SECONDS):
                 self._trouble.tell("with the new ones there are stores that do not answer")
                 return
             marquee.watch(self._server.load)
+            marquee.succeed(self._marquee)
             self._server.hand_over(marquee.app())
-            self._settings = settings
+            self._marquee = marquee
             log.info("the settings have changed, and are taken on")
             old, new = self._stack.pop_all(), begun.pop_all()
             self._stack.push_async_callback(new.aclose)

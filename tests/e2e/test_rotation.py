@@ -1,6 +1,7 @@
 """A settings file that changes is taken on by a process that serves: logins are rotated, and nobody
 who calls meets an error."""
 
+import asyncio
 import json
 import threading
 from pathlib import Path
@@ -8,7 +9,9 @@ from pathlib import Path
 import httpx
 import pytest
 
+from marquee import config
 from marquee.adapters.postgres import migrate
+from marquee.wiring import Marquee, open_stores
 from tests.api.asking import eventually
 from tests.support import engine
 from tests.support.server import Server
@@ -141,3 +144,26 @@ def test_a_password_that_is_not_right_yet_waits_until_it_is(database, server):
     eventually(lambda: server.log, lambda log: TAKEN_ON in log, 90)
     database.hang_up(database.owner)
     eventually(lambda: httpx.get(f"{server.url}{LIST}").status_code, lambda s: s == 200)
+
+
+async def test_nobody_sees_an_older_ten_afterwards(tmp_path):
+    found = config.load({"data": tmp_path}, {})
+    async with open_stores(found, make=True) as stores:
+
+        async def follows_from(chart):
+            """One that has a newer ten than this, and follows no more."""
+            marquee = Marquee(found, stores, ["top-rated"])
+            await marquee.start()
+            while marquee.ten.refreshed_at <= chart.refreshed_at:  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.05)
+            await marquee.stop()
+            return marquee
+
+        new = await follows_from(await stores.charts.refresh())
+        old = await follows_from(new.ten)
+        older, newer = new.ten, old.ten
+        new.succeed(old)
+        assert new.ten == newer != older
+        newest = await follows_from(newer)
+        newest.succeed(new)
+        assert newest.ten != newer

@@ -330,6 +330,11 @@ class Marquee:
         gc.collect()
         gc.freeze()  # what is here now stays: no need to look at it again and again
 
+    def succeed(self, before: "Marquee") -> None:
+        """Go on where that one was: nobody who was given its ten sees an older one."""
+        if self._toprated is not None and before.ten is not None:
+            self._toprated.take(before.ten)
+
     async def able(self, seconds: float) -> bool:
         """Whether it can answer, or can within so many seconds."""
         end = asyncio.get_running_loop().time() + seconds
