@@ -88,6 +88,25 @@ async def test_a_body_broken_after_its_answer_is_refused_no_more(address) -> Non
     assert await converse(address, head, b"nonsense\r\n", pause=0.05) == [b"200 /now"]
 
 
+@pytest.mark.parametrize("asked", [1, 3])
+async def test_who_has_said_all_is_answered_all_the_same(address, asked: int) -> None:
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET % b"slow" * asked)
+        writer.write_eof()
+        assert (await reader.read()).count(b"/slow") == asked
+        writer.close()
+
+
+async def test_who_leaves_amid_a_body_is_not_waited_for(address) -> None:
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"POST /body HTTP/1.1\r\nHost: h\r\nContent-Length: 9\r\n\r\nx")
+        writer.write_eof()
+        assert await reader.read() == b""
+        writer.close()
+
+
 async def test_a_head_over_64_kib_is_refused_behind_what_came_before_it(address) -> None:
     sent = GET % b"slow" + b"GET / HTTP/1.1\r\nX: " + b"x" * 140_000
     assert await converse(address, sent) == [b"200 /slow", b"431"]

@@ -40,6 +40,14 @@ class Protocol(HttpToolsProtocol):
         self._be_patient()
         super().connection_lost(exc)
 
+    def eof_received(self) -> bool:  # type: ignore[override]
+        """Who has said all may still listen: what was asked is answered, then we hang up."""
+        cycle: RequestResponseCycle | None = self.cycle  # None before the first request
+        if cycle is None or cycle.response_complete or not self._whole:
+            return False
+        cycle.keep_alive = False
+        return True
+
     def data_received(self, data: bytes) -> None:
         if self._refused:
             return
