@@ -500,6 +500,37 @@ def test_movielens_until_2009(tmp_path):
     assert [row for _, part in alone.parts(ASKED) for row in part] == expected
 
 
+def test_movielens_first(tmp_path):
+    page = "http://us.imdb.com/M/title-exact?Shall%20We%20Dance?%20(1996)"
+    flags = dict.fromkeys(range(19), "0")
+    drama, scifi = flags | {8: "1"}, flags | {1: "1", 15: "1"}
+    files = {
+        "item": f"56|Misérables, Les (1995)|01-Jan-1995||{page}|{'|'.join(drama.values())}\n"
+        f"267|unknown||||{'|'.join((flags | {0: '1'}).values())}\n"
+        f"271|Starship Troopers (1997)|01-Jan-1997||{page}|{'|'.join(scifi.values())}\n",
+        "data": "196\t56\t3\t881250949\n186\t271\t1\t891717742\n",
+        "user": "1|24|M|technician|85711\n",
+        "genre": "unknown|0\nAction|1\n",
+    }
+    for name, text in files.items():
+        (tmp_path / f"u.{name}").write_bytes(text.encode("latin-1"))
+    (tmp_path / "u1.base").write_text("196\t56\t3\t881250949\n")
+    poor, troops = (
+        Clue(title="Les Misérables", year=1995),
+        Clue(title="Starship Troopers", year=1997),
+    )
+    expected = [
+        MovieRow(1, Movie("movielens-56", "Les Misérables", 1995, ("Drama",))),
+        MovieRow(2, Movie("movielens-267", "unknown")),
+        MovieRow(3, Movie("movielens-271", "Starship Troopers", 1997, ("Action", "Sci-Fi"))),
+        RatingRow(1, "movielens-196", poor, 12, 881250949000000),
+        RatingRow(2, "movielens-186", troops, 4, 891717742000000),
+    ]
+    assert read(movielens, tmp_path) == expected
+    alone = movielens.reading([Sheet(file) for file in find_files(tmp_path / "u.data")])
+    assert [row for _, part in alone.parts(ASKED) for row in part] == expected
+
+
 def test_the_own_export_of_movielens(tmp_path):
     text = (
         "movie_id,imdb_id,tmdb_id,rating,average_rating,title\n"

@@ -202,11 +202,21 @@ _SEPARATOR = re.compile(r"\ufeff?\"?sep=.\"?\s*", re.IGNORECASE)
 """A first line that Excel writes for itself."""
 
 
-_NAMELESS = (
-    (re.compile(r"[0-9]+::[0-9]+::[0-9.]+::[0-9]+\s*"), "userId movieId rating timestamp"),
-    (re.compile(r"[0-9]+::(?:(?!::).)*\([0-9]{4}\)::[^:]*"), "movieId title genres"),
+_GENRES = (
+    "Action Adventure Animation Children's Comedy Crime Documentary Drama Fantasy Film-Noir "
+    "Horror Musical Mystery Romance Sci-Fi Thriller War Western"
 )
-"""First lines that name no columns, and these: MovieLens' until 2009, divided by "::"."""
+_NAMELESS = (
+    (re.compile(r"[0-9]+::[0-9]+::[0-9.]+::[0-9]+\s*"), "::", "userId movieId rating timestamp"),
+    (re.compile(r"[0-9]+::(?:(?!::).)*\([0-9]{4}\)::[^:]*"), "::", "movieId title genres"),
+    (re.compile(r"[0-9]+\t[0-9]+\t[1-5]\t[0-9]+\s*"), "\t", "userId movieId rating timestamp"),
+    (
+        re.compile(r"[0-9]+(?:\|[^|]*){4}(?:\|[01]){19}\s*"),
+        "|",
+        f"movieId title released video page unknown {_GENRES}",
+    ),
+)
+"""First lines that name no columns, how they are divided, and these: MovieLens' until 2009."""
 
 
 def fold_name(name: str) -> str:
@@ -239,10 +249,10 @@ class Sheet:
             with open_text(file) as text:
                 lines = _Lines(text)
                 line = _first_line(lines)
-                names = next((names for form, names in _NAMELESS if form.fullmatch(line)), "")
-                if names:
-                    self.nameless, self.quoted, self.delimiter = True, False, "::"
-                    self.header = names.split()
+                known = next((known for known in _NAMELESS if known[0].fullmatch(line)), None)
+                if known:
+                    self.nameless, self.quoted, self.delimiter = True, False, known[1]
+                    self.header = known[2].split()
                 else:
                     self.delimiter = max(",;\t|", key=lambda mark: len(_cells(line, mark)))
                     self.header = self._quoted_cells(line, lines, 0) or _cells(line, self.delimiter)

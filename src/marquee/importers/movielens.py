@@ -2,9 +2,10 @@
 
 ratings.csv (userId, movieId, rating in half stars, timestamp in seconds), movies.csv (movieId,
 title with its year, genres), links.csv (movieId, imdbId without "tt", tmdbId): the last two are
-looked for beside the first. Until 2009 they were ratings.dat and movies.dat, without names and
-links, divided by "::". User 7 becomes ``movielens-7``. The site exports movie_id, imdb_id,
-tmdb_id, rating, average_rating, title: without users and dates.
+looked for beside the first. Until 2009 there were no links and no names of columns: ratings.dat and
+movies.dat, divided by "::", and before them u.data and u.item, with a column for each genre. Beside
+u.data lie parts of it, to train with and to test. User 7 becomes ``movielens-7``. The site exports
+movie_id, imdb_id, tmdb_id, rating, average_rating, title: without users and dates.
 """
 
 from collections.abc import Iterator, Sequence
@@ -14,7 +15,7 @@ from .. import titles
 from ..errors import Invalid
 from ..model import Movie, is_user_id
 from ..ports import Clue
-from .files import Sheet, find_files
+from .files import Sheet, find_files, fold_name
 from .reading import Part, Reading, each_sheet, read_each
 from .rows import (
     HALF_STARS,
@@ -36,6 +37,9 @@ from .rows import (
 
 SOURCE = "movielens"
 
+PARTS = (".base", ".test")
+"""How the names of parts of u.data end."""
+
 Ids = dict[str, tuple[str | None, int | None]]
 """MovieLens' id of a movie → IMDb's and TMDB's."""
 
@@ -43,13 +47,14 @@ Ids = dict[str, tuple[str | None, int | None]]
 def reading(sheets: Sequence[Sheet]) -> Reading | None:
     ours = [sheet for sheet in sheets if sheet.has("movieid") and not sheet.is_json]
     ratings = [sheet for sheet in ours if sheet.has("userid", "rating", "timestamp")]
-    movies = [sheet for sheet in ours if sheet.has("title", "genres")]
+    ratings = [sheet for sheet in ratings if not sheet.name.endswith(PARTS)] or ratings
+    movies = [sheet for sheet in ours if _has_movies(sheet)]
     links = [sheet for sheet in ours if sheet.has("imdbid") and not sheet.has("rating")]
     if not ratings and not movies:
         mine = [sheet for sheet in ours if sheet.has("imdbid", "rating")]
         return each_sheet(SOURCE, mine, lambda *given: partial(_own_row, *given), personal=True)
     beside = _beside([*ratings, *movies])
-    movies = movies or [sheet for sheet in beside if sheet.has("movieid", "title", "genres")]
+    movies = movies or [sheet for sheet in beside if sheet.has("movieid") and _has_movies(sheet)]
     links = links or [sheet for sheet in beside if sheet.has("movieid", "imdbid")]
     if ratings and not movies and not links:
         raise Invalid(
@@ -61,11 +66,16 @@ def reading(sheets: Sequence[Sheet]) -> Reading | None:
         ids = _read_links(links)
         clues = {number: Clue(imdb, tmdb) for number, (imdb, tmdb) in ids.items()}
         for sheet in movies:
-            yield sheet, read_each(sheet.records(), partial(_movie_row, ids, clues))
+            flags = sheet.header[sheet.columns["unknown"] + 1 :] if sheet.has("unknown") else []
+            yield sheet, read_each(sheet.records(), partial(_movie_row, ids, clues, flags))
         for sheet in ratings:
             yield sheet, _rating_rows(sheet, clues, asked)
 
     return Reading(SOURCE, (*links, *movies, *ratings), personal=False, parts=parts)
+
+
+def _has_movies(sheet: Sheet) -> bool:
+    return sheet.has("title", "genres") or sheet.has("title", "unknown", "western")
 
 
 def _beside(sheets: list[Sheet]) -> list[Sheet]:
@@ -73,7 +83,7 @@ def _beside(sheets: list[Sheet]) -> list[Sheet]:
     folder = sheets[0].file.path.parent
     if sheets[0].file.member is not None:
         return []
-    paths = [folder / name for name in ("links.csv", "movies.csv", "movies.dat")]
+    paths = [folder / name for name in ("links.csv", "movies.csv", "movies.dat", "u.item")]
     return [Sheet(find_files(path)[0]) for path in paths if path.is_file()]
 
 
@@ -92,14 +102,19 @@ def _read_links(sheets: list[Sheet]) -> Ids:
     return ids
 
 
-def _movie_row(ids: Ids, clues: dict[str, Clue], line: int, record: Record) -> MovieRow:
+def _movie_row(
+    ids: Ids, clues: dict[str, Clue], flags: Sequence[str], line: int, record: Record
+) -> MovieRow:
+    """``flags``: the genres that have a column each."""
     number = text_of(record.get("movieid"))
     title, year = titles.split_year(text_of(record.get("title")))
     title = titles.display(title)
     if not number or not 1 <= len(title) <= 500:
         raise BadRow("the movie has no number or no title", number or title)
     imdb_id, tmdb_id = ids.get(number, (None, None))
-    genres = tuple(g for g in text_of(record.get("genres")).split("|") if g and g[0] != "(")
+    names = [name for name in flags if text_of(record.get(fold_name(name))) == "1"]
+    names += text_of(record.get("genres")).split("|")
+    genres = tuple(name for name in names if name and name[0] != "(")
     movie = Movie(
         imdb_id or f"movielens-{number}"[:20], title, year, genres, None, imdb_id, tmdb_id
     )
