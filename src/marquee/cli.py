@@ -129,7 +129,7 @@ def serve(
     logs.configure(found["log_format"], found["log_level"])
     for role in roles or ():
         if role not in ROLES:
-            raise Unusable(f"There is no role {role!r}{config.nearest(role, list(ROLES))}")
+            raise Unusable(f"There is no role {role!r}: it is one of {', '.join(ROLES)}.")
         if role in WORKERS and not on_servers(found):
             raise Unusable(
                 f"Embedded, there is no {role} by itself: it runs in the one process that serves."
@@ -210,8 +210,8 @@ def import_files(
     from . import importers, wiring
 
     if source not in importers.SOURCES:
-        close = config.nearest(source, list(importers.SOURCES))
-        raise Invalid(f"There is no source {source!r}{close}")
+        known = ", ".join(importers.SOURCES)
+        raise Invalid(f"There is no source {source!r}: it is one of {known}.")
     settled = settings(data=data)
     found = importers.find(source, files, user)
     if report and found.reads(report):
