@@ -70,6 +70,31 @@ def test_start_is_ordered_by_health(services: dict[str, Any]) -> None:
         assert each.get("restart", "no") == ("no" if name in ONCE else "unless-stopped")
 
 
+def test_a_store_has_time_to_start_beside_all_the_others(services: dict[str, Any]) -> None:
+    """On two busy cores Cassandra took two minutes and Kafka one and a half: `up` gave up."""
+    waited_for = {
+        other
+        for each in services.values()
+        for other, how in each.get("depends_on", {}).items()
+        if how["condition"] == "service_healthy" and "stores" in services[other]["networks"]
+    } - {*ROLES}
+    assert waited_for >= {"cassandra", "kafka", "postgres", "postgres-replica", "redis"}
+    for name in waited_for:
+        assert services[name]["healthcheck"]["start_period"] == "5m0s", name
+
+
+def test_the_gateway_looks_up_anew_where_a_role_is() -> None:
+    """Roles that start again may come back with each other's addresses."""
+    told = (ROOT / "deploy/compose/upstreams.conf").read_text()
+    assert re.search(r"^resolver 127\.0\.0\.11 valid=1s ", told, re.MULTILINE)  # Docker's own
+    blocks = re.findall(r"^upstream (\w+) \{(.+?)^\}", told, re.MULTILINE | re.DOTALL)
+    assert {name for name, _ in blocks} == {role.replace("-", "_") for role in HTTP_ROLES}
+    for name, block in blocks:
+        assert f"zone {name} " in block
+        (server,) = re.findall(r"server (.+);", block)
+        assert server.split()[:2] == [f"{name.replace('_', '-')}:8080", "resolve"]
+
+
 def test_ours_have_no_rights_and_no_password_is_in_the_file(services: dict[str, Any]) -> None:
     for name in (*ROLES, "migrate", "secrets", "gateway"):
         ours = services[name]
