@@ -70,6 +70,10 @@ def doubled_count(server: Server, movie: str) -> None:
     alter(server, (f"UPDATE movie SET {double} WHERE id = ?", (movie,)))
 
 
+def unreadable(server: Server, movie: str) -> None:
+    alter(server, ("UPDATE movie SET distribution = '[0, 0,' WHERE id = ?", (movie,)))
+
+
 def wrong_sum(server: Server, movie: str) -> None:
     alter(server, ("UPDATE movie SET total = total + 20 WHERE id = ?", (movie,)))
 
@@ -102,6 +106,7 @@ PLANTS = [
     lost_applied_row,
     lost_event,
     doubled_count,
+    unreadable,
     wrong_sum,
     wrong_number,
     wrong_rate,

@@ -8,9 +8,10 @@ import msgspec
 
 from ... import titles
 from ...errors import Conflict
-from ...model import Movie, Nomination, Standing, Totals
+from ...model import Movie, Nomination, Standing
 from ...ports import Clue, Merged
 from .database import PAGE, Database
+from .totals import decode_totals
 
 STANDING = """
     SELECT movie.id, title, year, genres, box_office, imdb_id, tmdb_id, distribution,
@@ -27,7 +28,6 @@ PUT = """
     RETURNING no"""
 
 decode_genres = msgspec.json.Decoder(tuple[str, ...]).decode
-decode_counts = msgspec.json.Decoder(tuple[int, ...]).decode
 encode = msgspec.json.Encoder().encode
 
 
@@ -205,7 +205,7 @@ def standing(row: tuple[Any, ...]) -> Standing:
     id, title, year, genres, box_office, imdb_id, tmdb_id, distribution, won = row
     return Standing(
         Movie(id, title, year, decode_genres(genres), box_office, imdb_id, tmdb_id),
-        Totals(decode_counts(distribution)),
+        decode_totals(distribution),
         None if won is None else bool(won),
     )
 

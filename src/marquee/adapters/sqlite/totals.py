@@ -247,8 +247,11 @@ def read_totals(connection: sqlite3.Connection, movie_id: str) -> Totals:
 
 
 def decode_totals(distribution: str | None) -> Totals:
-    """From a movie's row; of a movie that has none: none counted."""
-    return Totals(decode_counts(distribution)) if distribution else Totals()
+    """From a movie's row; of a movie that has none, or one that can't be read: none counted."""
+    try:
+        return Totals(decode_counts(distribution)) if distribution else Totals()
+    except msgspec.DecodeError:
+        return Totals()
 
 
 def write_totals(connection: sqlite3.Connection, movies: Sequence[tuple[str, Totals]]) -> None:
@@ -284,7 +287,7 @@ def recounts(
 
 def agreeing(kept: tuple[Any, ...], prior: Prior) -> Totals | None:
     """A movie's totals; None where what is kept beside them does not follow from them."""
-    totals = Totals(decode_counts(kept[1]))
+    totals = decode_totals(kept[1])
     return totals if totals_row(kept[0], totals, prior)[2:] == kept[2:] else None
 
 
