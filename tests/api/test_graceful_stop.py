@@ -69,6 +69,37 @@ def rate(stage, acknowledged, broken):
             broken.append(status)
 
 
+def test_who_keeps_a_connection_is_told_that_it_ends(tmp_path):
+    with serve(tmp_path) as server:
+        lasts = []
+        threads = [threading.Thread(target=read_on, args=(server, lasts)) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.5)
+        server.stop()
+        for thread in threads:
+            thread.join()
+    assert lasts.count((200, "close")) > 4  # who does not get to ask in time is hung up on
+
+
+def read_on(server, lasts):
+    """Ask on one connection now and then, until an answer says that it was the last."""
+    connection = http.client.HTTPConnection(*server.address, timeout=10)
+    last = None
+    try:
+        while last is None or last[1] != "close":
+            connection.request("GET", "/movies/top10")
+            with connection.getresponse() as answer:
+                answer.read()
+                last = answer.status, answer.getheader("Connection")
+            time.sleep(0.05)
+    except (OSError, http.client.HTTPException):
+        last = None
+    finally:
+        lasts.append(last)
+        connection.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_request_under_way_is_answered(tmp_path, number):
     with serve(tmp_path) as server:

@@ -3,6 +3,8 @@
 import asyncio
 import contextlib
 import logging
+import socket
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -14,6 +16,10 @@ from .problems import HttpError, problem
 
 DRAIN_SECONDS = 8
 """Within which a stop answers what was accepted; all of a stop takes at most 10 s."""
+
+LAST_SECONDS = 1
+"""For so long at a stop, whoever keeps a connection may ask once more; the answer says that it ends
+there. To hang up at once would cut off who is just asking."""
 
 KEEP_ALIVE_SECONDS = 75
 HEAD_SECONDS = 20.0
@@ -154,7 +160,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 timeout_keep_alive=KEEP_ALIVE_SECONDS,
-                timeout_graceful_shutdown=DRAIN_SECONDS,
+                timeout_graceful_shutdown=DRAIN_SECONDS - LAST_SECONDS,
             )
         )
         self._listening = listening
@@ -164,6 +170,16 @@ class Server(uvicorn.Server):
         await super().startup(sockets)
         if not self.should_exit:
             self._listening()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        for listener in (*self.servers, *(sockets or ())):
+            listener.close()
+        self.server_state.default_headers.append((b"connection", b"close"))
+        last = time.monotonic() + LAST_SECONDS
+        connections = self.server_state.connections
+        while connections and time.monotonic() < last and not self.force_exit:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+        await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
