@@ -9,7 +9,7 @@ from itertools import islice
 
 import psycopg
 import pytest
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from engine.postgres import ADMIN
 from marquee.adapters import postgres
@@ -343,6 +343,14 @@ class TestMigrate:
             execute(urls[0], "CREATE VIEW theirs AS SELECT 1")
             execute(urls[0], "ALTER EXTENSION pg_trgm ADD VIEW theirs")
             postgres.migrate(urls, SLOTS)
+
+    def test_one_that_takes_no_writes_is_told(self):
+        with databases.databases(1) as urls:
+            postgres.migrate(urls, SLOTS)
+            name = conninfo_to_dict(urls[0])["dbname"]
+            execute(urls[0], f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+            (problem,) = problems(urls)
+            assert "takes no writes" in problem
 
     @pytest.mark.parametrize("url", ["nonsense", "postgresql://a:secret@h:1/d?x"])
     @pytest.mark.parametrize("use", [postgres.Postgres, postgres.migrate, postgres.diagnose])

@@ -99,6 +99,8 @@ def trouble(url: str, number: int, home: dict[str, Any]) -> str | None:
 def troubles(shard: Connection, url: str, number: int, home: dict[str, Any]) -> Iterator[str]:
     if one(shard, RECOVERY):
         yield "It is a replica: name its primary, or promote it."
+    if one(shard, SETTING, ("default_transaction_read_only",)) == "on":
+        yield "It takes no writes: set default_transaction_read_only off."
     if not one(shard, EXISTS, ("schema_version",)):
         yield "It has no schema: run `marquee migrate`."
     yield from troubles_of_rights(shard, RIGHTS | (RIGHTS_AT_HOME if number == 0 else {}))
