@@ -1,4 +1,5 @@
-# Has the six Redis know each other: the first time as a new Cluster, later only where they are now.
+# Has the six Redis know each other: the first time as a new Cluster, later only where they are now. Of two
+# that came back with each other's addresses neither asks the other any more: so each is told of all.
 set -eu
 nodes=$(getent ahostsv4 redis | awk '/STREAM/ { print $1 }')
 first=${nodes%%"
@@ -10,11 +11,15 @@ if info "$first" | grep -q '^cluster_known_nodes:1[^0-9]'; then
     # shellcheck disable=SC2046 # one word a node
     redis-cli --cluster create $(printf '%s:6379 ' $nodes) --cluster-replicas 1 --cluster-yes
 else
-    for node in $nodes; do redis-cli -h "$first" cluster meet "$node" 6379; done
+    for one in $nodes; do
+        for node in $nodes; do redis-cli -h "$one" cluster meet "$node" 6379; done
+    done
 fi
 for _ in $(seq 300); do
-    known=$(for node in $nodes; do info "$node"; done | grep -c '^cluster_state:ok' || true)
-    [ "$known" -lt "$(echo "$nodes" | wc -l)" ] || exit 0
+    whole=$(for node in $nodes; do info "$node"; done | grep -c '^cluster_state:ok' || true)
+    lost=$(for node in $nodes; do redis-cli -h "$node" cluster nodes; done |
+        grep -cE 'noaddr|handshake|fail|disconnected' || true)
+    [ "$whole" -lt "$(echo "$nodes" | wc -l)" ] || [ "$lost" -gt 0 ] || exit 0
     sleep 0.2
 done
 echo 'The Redis Cluster does not come about.' >&2

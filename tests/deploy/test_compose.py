@@ -203,3 +203,28 @@ def test_a_rating_goes_its_whole_way_and_a_stop_is_clean(local: Local) -> None:
     local.compose("stop")
     states = local.compose("ps", "--all", "--format", "{{.Service}} {{.ExitCode}}").splitlines()
     assert {f"{role} 0" for role in ROLES} <= set(states)
+
+
+def test_a_redis_cluster_comes_about_again_where_its_nodes_have_each_others_addresses(
+    services: dict[str, Any],
+) -> None:
+    built(services["redis"]["image"], ROOT / "tests/deploy/redis.Dockerfile")
+    project = f"test-{secrets.token_hex(4)}"
+
+    def compose(*words: str) -> str:
+        return docker("compose", "--project-name", project, *words, within=UP_SECONDS)
+
+    nodes = [f"{project}-redis-{number}" for number in range(1, 7)]
+    try:
+        compose("run", "--rm", "redis-cluster")
+        for order in (nodes[::-1], nodes[3:] + nodes[:3]):
+            docker("stop", *nodes)
+            for node in order:
+                docker("start", node)
+            compose("run", "--rm", "redis-cluster")
+            for node in nodes:
+                seen = docker("exec", node, "redis-cli", "cluster", "nodes")
+                assert len(re.findall(r" connected\b", seen)) == len(nodes), seen
+                assert not re.search("noaddr|fail", seen), seen
+    finally:
+        compose("down", "--volumes", "--timeout", "5")
