@@ -122,7 +122,7 @@ def serve(
     from .serving import listen
     from .serving import serve as serve_all
     from .sharing import share
-    from .wiring import HTTP_ROLES, ROLES, WORKERS, on_servers
+    from .wiring import HTTP_ROLES, ROLES, WORKERS, needs_of, on_servers
 
     flags = {"host": host, "port": port, "data": data, "workers": workers}
     found = settings(**flags)
@@ -130,15 +130,17 @@ def serve(
     for role in roles or ():
         if role not in ROLES:
             raise Unusable(f"There is no role {role!r}: it is one of {', '.join(ROLES)}.")
-        if role in WORKERS and not on_servers(found):
+    apart = on_servers(found, needs_of(roles or ROLES))
+    for role in roles or ():
+        if role in WORKERS and not apart:
             raise Unusable(
                 f"Embedded, there is no {role} by itself: it runs in the one process that serves."
             )
-    if found["workers"] > 1 and not on_servers(found):
+    if found["workers"] > 1 and not apart:
         raise Unusable(
             "The embedded stores serve one process: --workers above 1 needs stores on servers."
         )
-    ours = tuple(dict.fromkeys(roles or (ROLES if on_servers(found) else HTTP_ROLES)))
+    ours = tuple(dict.fromkeys(roles or (ROLES if apart else HTTP_ROLES)))
     with listen(found["host"], found["port"]) as listener:
         if (
             found["workers"] > 1 and share(found["workers"], listener) > 0
@@ -522,8 +524,9 @@ async def on_stores(
     make: bool = False,
 ) -> T:
     """Do something with the stores that are named; ``make``: also where there are none yet."""
-    from .wiring import open_stores
+    from .wiring import on_servers, open_stores
 
+    on_servers(found)  # a command is told of all stores, whichever it uses; only a role is not
     async with open_stores(found, make=make, needs=needs) as stores:
         return await main(stores)
 

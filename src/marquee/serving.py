@@ -22,7 +22,16 @@ from .http.charts import TEN
 from .http.operations import READY
 from .http.server import DRAIN_SECONDS, Server
 from .troubles import Trouble
-from .wiring import USES, Marquee, check, demos, on_servers, open_stores, open_tracer, own_keys
+from .wiring import (
+    Marquee,
+    check,
+    demos,
+    needs_of,
+    on_servers,
+    open_stores,
+    open_tracer,
+    own_keys,
+)
 
 STOP_SECONDS = 9.5
 """After so long a stop is over, whatever is not: all of it takes at most 10 s."""
@@ -93,7 +102,7 @@ async def serve(
             stop.by(server.stop)
             marquee.watch(server.load)
             calls = "calls under way"
-            if again is None or not on_servers(settings):
+            if again is None or marquee.stores.embedded:
                 with ending.step(calls):
                     await server.serve([listener])
             else:
@@ -236,10 +245,10 @@ async def running(
     settings: Settings, roles: Sequence[str], *, with_demo: bool
 ) -> AsyncIterator[tuple[Marquee, bool]]:
     """All of a process but its port, and whether this is the first start on its stores."""
-    check(settings)
-    needs = {store for role in roles for store in USES[role]}
+    needs = needs_of(roles)
+    check(settings, needs)
     # Of stores on servers many processes may live, also beside each other in one folder.
-    alone = nullcontext() if on_servers(settings) else held(settings["data"])
+    alone = nullcontext() if on_servers(settings, needs) else held(settings["data"])
     tracer = open_tracer(settings, roles)
     with alone:
         async with open_stores(

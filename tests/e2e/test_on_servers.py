@@ -22,7 +22,7 @@ from marquee.events import encode
 from marquee.model import RatingChanged
 from tests.api.asking import eventually
 from tests.support.server import START_SECONDS, Server, marquee
-from tests.support.system import ROLES, System, stores
+from tests.support.system import ROLES, USES, System, stores
 
 Urls = dict[str, str]
 
@@ -318,6 +318,15 @@ def test_some_of_both_is_refused(tmp_path, missing, command):
     some = {name: url for name, url in KINDS.items() if name != missing}
     assert f"set {missing}" in refused(some, tmp_path / "data", command)
     assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("role", "missing"),
+    [(role, name) for role in USES for name in sorted(USES[role] & KINDS.keys())],
+)
+def test_a_role_without_one_of_its_stores_is_refused(tmp_path, role, missing):
+    some = {name: url for name, url in KINDS.items() if name != missing}
+    assert f"set {missing}" in refused(some, tmp_path / "data", "serve", role)
 
 
 def test_what_is_for_embedded_stores_alone_is_refused(tmp_path):

@@ -50,8 +50,6 @@ class Database:
         urls = {
             "movies_url": self.address(user, password),
             "cache_url": engine.need("redis")["MARQUEE_CACHE_URL"],
-            "ratings_url": "cassandra://127.0.0.1/of_no_use",
-            "events_url": "kafka://127.0.0.1",
         }
         draft = self.file.with_suffix(".draft")
         draft.write_text("".join(f"{name} = {json.dumps(url)}\n" for name, url in urls.items()))

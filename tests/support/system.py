@@ -14,7 +14,19 @@ from tests.support.gateway import gateway
 from tests.support.server import Served, Server, marquee
 
 HTTP_ROLES = ("ratings", "movies", "top-rated", "best-pictures")
-ROLES = (*HTTP_ROLES, "relay", "aggregator", "refresher")
+USES = {
+    "ratings": {"ratings_url", "movies_url", "movies_read_url", "cache_url"},
+    "movies": {"movies_url", "movies_read_url", "cache_url"},
+    "top-rated": {"movies_url", "movies_read_url", "cache_url"},
+    "best-pictures": {"movies_url", "movies_read_url", "cache_url"},
+    "relay": {"ratings_url", "events_url"},
+    "aggregator": {"events_url", "movies_url", "movies_read_url", "cache_url"},
+    "refresher": {"movies_url", "movies_read_url", "cache_url"},
+}
+"""What each role is told of stores."""
+
+STORES = set().union(*USES.values())
+ROLES = tuple(USES)
 
 
 @contextmanager
@@ -55,8 +67,8 @@ def in_path(url: str, name: str) -> str:
 
 
 class System:
-    """A process of each role, or as many as ``each`` says, by name: ``ratings-1``. Migrated, and
-    ready when ``start`` returns."""
+    """A process of each role, or as many as ``each`` says, by name: ``ratings-1``; each is told of
+    the stores of its role alone. Migrated, and ready when ``start`` returns."""
 
     def __init__(
         self, folder: Path, each: Mapping[str, int] | None = None, **settings: object
@@ -64,8 +76,9 @@ class System:
         self.folder = folder
         self.settings = settings
         self.processes = {
-            f"{role}-{number}": Server(folder, role, name=f"{role}-{number}", **settings)
+            f"{role}-{number}": Server(folder, role, name=f"{role}-{number}", **its)
             for role in ROLES
+            if (its := {name: settings[name] for name in settings.keys() - (STORES - USES[role])})
             for number in range(1, 1 + (each or {}).get(role, 1))
         }
 

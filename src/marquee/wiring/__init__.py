@@ -16,14 +16,13 @@ from ..http.limits import parse_trusted
 from ..tracing import UNTRACED, Tracer
 from . import embedded
 from .keys import key_folder, own_keys, token_keys
-from .process import HTTP_ROLES, ROLES, USES, WORKERS, Marquee, contract
+from .process import HTTP_ROLES, ROLES, WORKERS, Marquee, contract, needs_of
 from .stores import ALL, Stores
 from .traces import open_tracer
 
 __all__ = [
     "HTTP_ROLES",
     "ROLES",
-    "USES",
     "WORKERS",
     "Marquee",
     "Stores",
@@ -35,6 +34,7 @@ __all__ = [
     "is_made",
     "migrate",
     "move_slots",
+    "needs_of",
     "on_servers",
     "open_stores",
     "open_tracer",
@@ -51,12 +51,13 @@ SCHEMES = {
 """What each setting begins with where the stores are on servers."""
 
 
-def on_servers(settings: Settings) -> bool:
-    """Whether the stores are on servers, not embedded. Raises ``Unusable`` where only some are."""
+def on_servers(settings: Settings, needs: Collection[str] = ALL) -> bool:
+    """Whether the stores are on servers, not embedded. Raises ``Unusable`` where only some are, of
+    those that are needed."""
     there = {name for name, schemes in SCHEMES.items() if scheme_of(settings, name) in schemes}
     if not there:
         return False
-    if missing := sorted(SCHEMES.keys() - there):
+    if missing := sorted({f"{store}_url" for store in needs} - there):
         shown = ", ".join(f"{name} is {settings.shown(name)}" for name in missing)
         wanted = ", ".join(f"{name} {SCHEMES[name][0]}://…" for name in missing)
         raise Unusable(
@@ -85,7 +86,7 @@ async def open_stores(
     ``make``: also what is not there yet, where it is embedded. ``needs``: of stores on servers
     those that are used; ``wait``: until all of these answer, else ``StoreAway`` is raised.
     """
-    if not on_servers(settings):
+    if not on_servers(settings, needs):
         async with embedded.opened(settings, make=make, tracer=tracer) as stores:
             yield stores
         return
@@ -99,12 +100,12 @@ async def open_stores(
             yield stores
 
 
-def check(settings: Settings) -> None:
+def check(settings: Settings, needs: Collection[str]) -> None:
     """Raises ``Unusable`` where these settings can't be served with, before anything is made."""
     parse_trusted(settings["trusted_proxies"])
     if settings["jwks"]:
         token_keys(settings)
-    if not on_servers(settings):
+    if not on_servers(settings, needs):
         embedded.database_file(settings)
 
 

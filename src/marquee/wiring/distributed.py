@@ -27,7 +27,7 @@ from ..http.operations import Probe
 from ..relay import arrive, settle
 from ..tracing import UNTRACED, Tracer
 from .agreement import Agreement
-from .stores import Run, Stores, Unneeded, nothing_to_do
+from .stores import ALL, Run, Stores, Unneeded, nothing_to_do
 
 ANSWER_SECONDS = 30.0
 """Within which a command finds its stores, or gives up."""
@@ -79,11 +79,15 @@ class Opened:
             await store.close()
 
 
-def check_drivers(settings: Settings) -> None:
+def check_drivers(settings: Settings, needs: Collection[str] = ALL) -> None:
     """Raises ``Unusable`` where a driver is not installed: each is an extra."""
     events = "kafka" if settings["events_url"].startswith("kafka:") else "rabbitmq"
-    extras = ("cassandra", events, "postgres", "redis")
-    missing = [extra for extra in extras if find_spec(DRIVERS[extra]) is None]
+    extras = {"ratings": "cassandra", "events": events, "movies": "postgres", "cache": "redis"}
+    missing = [
+        extra
+        for store, extra in extras.items()
+        if store in needs and find_spec(DRIVERS[extra]) is None
+    ]
     if missing:
         raise Unusable(
             f"Stores on servers need their drivers: pip install 'marquee[{','.join(missing)}]', "
@@ -96,7 +100,7 @@ async def opened(
     settings: Settings, needs: Collection[str], tracer: Tracer = UNTRACED
 ) -> AsyncIterator[Stores]:
     """The stores that are needed; nothing is asked of them yet. Raises ``Unusable``."""
-    check_drivers(settings)
+    check_drivers(settings, needs)
     async with AsyncExitStack() as closing:
         there = Opened(closing)
         parts = unneeded()

@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
@@ -54,6 +54,12 @@ USES = {
     "refresher": ("movies", "cache"),
 }
 """The stores that each role uses."""
+
+
+def needs_of(roles: Iterable[str]) -> set[str]:
+    """The stores that a process of these roles uses."""
+    return {store for role in roles for store in USES[role]}
+
 
 NEEDS = {
     "ratings": ("ratings", "keys"),
