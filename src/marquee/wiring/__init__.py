@@ -16,13 +16,14 @@ from ..http.limits import parse_trusted
 from ..tracing import UNTRACED, Tracer
 from . import embedded
 from .keys import key_folder, own_keys, token_keys
-from .process import HTTP_ROLES, ROLES, WORKERS, Marquee, contract, needs_of
+from .process import HTTP_ROLES, ROLES, USES, WORKERS, Marquee, contract, needs_of
 from .stores import ALL, Stores
 from .traces import open_tracer
 
 __all__ = [
     "HTTP_ROLES",
     "ROLES",
+    "USES",
     "WORKERS",
     "Marquee",
     "Stores",
