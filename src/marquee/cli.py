@@ -211,9 +211,6 @@ def import_files(
     """
     from . import importers, wiring
 
-    if source not in importers.SOURCES:
-        known = ", ".join(importers.SOURCES)
-        raise Invalid(f"There is no source {source!r}: it is one of {known}.")
     settled = settings(data=data)
     found = importers.find(source, files, user)
     if report and found.reads(report):

@@ -247,15 +247,7 @@ async def test_a_topic_made_anew_stops_all_that_was_folded_until_a_rebuild(proce
 
 async def test_a_removal_in_the_new_topic_is_folded_after_a_rebuild(processes):
     """To the rebuild what was rated just now may be a rating whose row is about to come."""
-    now = time.time_ns() // 1000
-    ratings = memory.MemoryRatings(memory.RatingDisk(), itertools.count(now).__next__)
-    await ratings.merge([Rating("u", movie, 5, now) for movie in named(30)])
-    await processes.publish(sent(ratings))
-    log = await processes.log()
-    await fold_all(processes, log, 30)
-    logs.delete_topic(processes.url)
-    await made_anew(processes.url)
-    await ratings.merge([Rating("u", movie, REMOVED, now + 1) for movie in named(20)])
+    ratings, log = await removed_behind_a_loss(processes, time.time_ns() // 1000)
     await processes.publish(sent(ratings))
     await found_lost(log)
 
@@ -270,14 +262,7 @@ async def test_a_removal_in_the_new_topic_is_folded_after_a_rebuild(processes):
 async def test_old_removals_that_were_lost_are_made_good_by_a_rebuild(processes, from_the_start):
     """The store no longer tells of them, and no event ever will; also where the totals were set
     back and nothing seems to be missing."""
-    ratings = memory.MemoryRatings(memory.RatingDisk(), itertools.count(LONG_AGO).__next__)
-    await ratings.merge([Rating("u", movie, 5, LONG_AGO) for movie in named(30)])
-    await processes.publish(sent(ratings))
-    log = await processes.log()
-    await fold_all(processes, log, 30)
-    logs.delete_topic(processes.url)
-    await made_anew(processes.url)
-    await ratings.merge([Rating("u", movie, REMOVED, LONG_AGO + 1) for movie in named(20)])
+    ratings, log = await removed_behind_a_loss(processes, LONG_AGO)
     sent(ratings)
     if from_the_start:
         processes.movies.positions.clear()
@@ -292,6 +277,20 @@ async def test_old_removals_that_were_lost_are_made_good_by_a_rebuild(processes,
     await log.check()
     assert all(processes.movies.totals[name] == Totals() for name in named(20))
     assert all(processes.movies.totals[name] == one(5) for name in named(10, first=20))
+
+
+async def removed_behind_a_loss(processes, then):
+    """30 ratings, folded; then the topic is lost and made anew, and 20 of them are removed. The
+    ratings, whose last events are not sent yet, and the log."""
+    ratings = memory.MemoryRatings(memory.RatingDisk(), itertools.count(then).__next__)
+    await ratings.merge([Rating("u", movie, 5, then) for movie in named(30)])
+    await processes.publish(sent(ratings))
+    log = await processes.log()
+    await fold_all(processes, log, 30)
+    logs.delete_topic(processes.url)
+    await made_anew(processes.url)
+    await ratings.merge([Rating("u", movie, REMOVED, then + 1) for movie in named(20)])
+    return ratings, log
 
 
 def sent(ratings):

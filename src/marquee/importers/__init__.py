@@ -103,6 +103,8 @@ def find(source: str, paths: Sequence[Path], user_id: str | None = None) -> Foun
     ``user_id``: whose ratings they are, where the files do not say. Raises ``Invalid`` where a
     file is not there, is not what ``source`` says, or lacks its user.
     """
+    if source not in SOURCES:
+        raise Invalid(f"There is no source {source}: it is one of {', '.join(SOURCES)}.")
     found = Found([], [], user_id)
     for path in paths:
         sheets = _sheets(path)
@@ -151,8 +153,6 @@ def _sheets(path: Path) -> list[Sheet]:
 
 
 def _readings(source: str, path: Path, sheets: list[Sheet]) -> list[Reading]:
-    if source != AUTO and source not in _READINGS:
-        raise Invalid(f"There is no source {source}: it is one of {', '.join(SOURCES)}.")
     everything = sheets
     found = []
     for name, reading_of in _READINGS.items():

@@ -249,10 +249,11 @@ class Sheet:
             with open_text(file) as text:
                 lines = _Lines(text)
                 line = _first_line(lines)
-                known = next((known for known in _NAMELESS if known[0].fullmatch(line)), None)
+                known = next((told for form, *told in _NAMELESS if form.fullmatch(line)), None)
                 if known:
-                    self.nameless, self.quoted, self.delimiter = True, False, known[1]
-                    self.header = known[2].split()
+                    self.nameless, self.quoted = True, False
+                    self.delimiter, names = known
+                    self.header = names.split()
                 else:
                     self.delimiter = max(",;\t|", key=lambda mark: len(_cells(line, mark)))
                     self.header = self._quoted_cells(line, lines, 0) or _cells(line, self.delimiter)
