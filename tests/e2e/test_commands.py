@@ -474,7 +474,8 @@ def test_an_export_taken_in_elsewhere_is_the_same(server, form, tmp_path):
     for what in ("movies", "ratings"):
         file = tmp_path / f"{what}.{form}"
         file.write_text(ok("export", what, "--format", form, data=server.data))
-        ok("import", "auto", file, data=tmp_path / "other")
+        done = marquee("import", "auto", str(file), data=tmp_path / "other")
+        assert done.returncode == 0, done  # what lasts is told of on stderr
         again = ok("export", what, "--format", form, data=tmp_path / "other")
         assert again == file.read_text()
         assert len(again.splitlines()) > 2000
