@@ -102,6 +102,21 @@ class TestMigration:
             session.execute("DROP TABLE erased")
         assert "lost erased: restore" in faults(new)["schema"]
 
+    @pytest.mark.parametrize("name", ["rater_key", "shards"])
+    async def test_what_was_agreed_is_not_made_anew_for_ratings_that_stand(self, new, name):
+        await asyncio.to_thread(cassandra.migrate, new)
+        keyspace = cassandra.Cassandra(new)
+        async with running(keyspace.run):
+            await keyspace.there(within=10)
+            await cassandra.CassandraRatings(keyspace).write("u1", "m1", 17)
+        await keyspace.close()
+        with asked(new) as session:
+            session.execute(f"DELETE FROM agreement WHERE name = '{name}' IF EXISTS")
+        assert f"lost its {name}" in faults(new)["schema"]
+        with pytest.raises(Unusable, match=f"lost its {name}"):
+            await asyncio.to_thread(cassandra.migrate, new)
+        assert name not in agreed(new)
+
     def test_shards_that_were_lost_are_told_and_begun_again(self, new):
         cassandra.migrate(new)
         with asked(new) as session:

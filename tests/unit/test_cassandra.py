@@ -49,6 +49,7 @@ def test_what_is_not_said():
         "cassandra://h:/k",
         "cassandra://h:0x1/k",
         "cassandra://h:70000/k",
+        "cassandra://h:0/k",
         "cassandra://h,/k",
         "cassandra://h h/k",
         "cassandra://h/k#x",

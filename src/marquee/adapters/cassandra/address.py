@@ -66,7 +66,7 @@ def parse(url: str) -> Address:
 
 def parse_host(text: str) -> tuple[str, int]:
     found = HOST.fullmatch(text)
-    if not found or int(found[2] or PORT) > 65535:
+    if not found or not 0 < int(found[2] or PORT) < 1 << 16:
         raise Unusable(f"{text!r} in the rating store's URL is no host[:port].")
     return found[1].strip("[]"), int(found[2] or PORT)
 

@@ -365,7 +365,7 @@ class Cassandra:
         agreed: dict[str, str] = dict(await self.execute(AGREED))
         version = int(agreed.get("schema", 0))
         check_schema(schema_of(version, await self.recall(floor_name(version))), self.address)
-        if "rater_key" not in agreed:
+        if not agreed.keys() >= {"rater_key", "shards"}:
             raise NotMade(NOT_MADE)
         found = Agreements(bytes.fromhex(agreed["rater_key"]), int(agreed["shards"]))
         if self._agreements not in (None, found):

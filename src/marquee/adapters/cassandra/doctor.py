@@ -10,7 +10,7 @@ from cassandra.metadata import protect_name
 from ...errors import MarqueeError
 from .address import Address, check_overlap, parse
 from .driver import ERRORS, connected, copies_of, datacenter_of, explained
-from .migration import MIGRATE, check_schema, floor_name, schema_of, tables
+from .migration import MIGRATE, check_schema, check_whole, floor_name, schema_of, tables
 
 OLDEST = 5
 COPIES = 3
@@ -96,6 +96,7 @@ def schema(session: Session, address: Address) -> str | None:
     check_schema(schema_of(version, agreed(floor_name(version))), address)
     if missing:
         return f"It has lost {missing}: restore a backup of the keyspace."
+    check_whole(session, address, agreed)
     if agreed("rater_key") is None:
         return f"It is half made, without what all must agree on: {MIGRATE} again."
     return None

@@ -4,7 +4,7 @@ import re
 import secrets
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib import resources
@@ -49,6 +49,9 @@ UNLOCK = "DELETE FROM agreement WHERE name = 'migrating' IF value = %s"
 BEGIN_SHARD = """
     INSERT INTO lease (shard, relay, until, swept) VALUES (%s, '', 0, %s) IF NOT EXISTS"""
 TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
+ANY = "SELECT * FROM {keyspace}.{table} LIMIT 1"
+MADE_WITH = {"shards": "lease", "rater_key": "rating"}
+"""By what was agreed, the table that is filled only after that."""
 
 
 def steps() -> list[Step]:
@@ -90,6 +93,17 @@ def check_movies(kept: str, ours: str, address: Address) -> None:
         )
 
 
+def check_whole(session: Session, address: Address, find: Callable[[str], str | None]) -> None:
+    """Raises ``Unusable`` where what was agreed is lost: another one would not fit what stands."""
+    for name, table in MADE_WITH.items():
+        any_row = ANY.format(keyspace=address.keyspace, table=table)
+        if find(name) is None and session.execute(any_row, timeout=STEP_SECONDS).one():
+            raise Unusable(
+                f"{address} has lost its {name}, with which its table {table} was made: restore a "
+                "backup of the table agreement."
+            )
+
+
 def at(made: str) -> str:
     return datetime.fromtimestamp(int(made) / 1e6, UTC).isoformat(" ", "seconds")
 
@@ -116,6 +130,7 @@ def migrate(
         session.execute(MAKE_AGREEMENT.format(id=id), timeout=STEP_SECONDS)
         with Agreed(session, address).alone() as agreed:
             done.append(upgrade(session, agreed, address))
+            check_whole(session, address, agreed.find)
             agreed.settle("shards", str(shards or SHARDS))
             check_agreed(agreed, address, shards=shards)
             begin_shards(session, agreed)
