@@ -380,6 +380,13 @@ class TestMigrate:
         with databases.databases(1) as empty, pytest.raises(Unusable, match="lacks slot 1"):
             postgres.migrate([two_shards[0], *empty])
 
+    async def test_makes_again_by_what_the_first_reads_the_others(self, two_shards):
+        for table in ("far_movie_1", "far_listed_3"):
+            execute(two_shards[0], f"DROP FOREIGN TABLE {table}")
+            assert any("run `marquee migrate`" in told for told in problems(two_shards))
+            postgres.migrate(two_shards)
+            assert problems(two_shards) == []
+
     async def test_half_made_it_is_waited_for_and_made_whole(self):
         plain = Prior(0, 650)
         with databases.databases(2) as urls:
@@ -487,6 +494,26 @@ class TestRights:
         owner, url, _ = limited
         execute(owner, "DROP TABLE listed_0")
         assert "lacks listed_0" in problems([url])[0]
+
+    @pytest.mark.parametrize(
+        ("lost", "words"),
+        [
+            ("DROP INDEX top10_rated_movie_id_idx", "CREATE UNIQUE INDEX"),
+            ("DELETE FROM ten", "INSERT INTO ten"),
+            ("DELETE FROM revision", "INSERT INTO revision"),
+        ],
+    )
+    async def test_what_a_refresh_needs_is_told_and_put_back(self, limited, lost, words):
+        owner, url, _ = limited
+        execute(owner, lost)
+        (told,) = problems([url])
+        assert words in told
+        execute(owner, told.partition(": ")[2])
+        assert problems([url]) == []
+        async with opened([url]) as stores:
+            await stores.catalogue.put(Movie("m", "Title"))
+            await stores.totals.fold(batch(("m", A, 1, 5)))
+            assert len((await stores.charts.refresh()).entries) == 1
 
 
 class TestMoveSlots:

@@ -59,6 +59,15 @@ MAY_BURY = "SELECT has_sequence_privilege('dead_letter_no', 'USAGE')"
 MAY_REFRESH = """
     SELECT pg_has_role(relowner, 'USAGE') FROM pg_class
     WHERE oid = to_regclass('top10_rated_movie')"""
+IS_UNIQUE = """
+    SELECT EXISTS (SELECT FROM pg_index
+        WHERE indrelid = to_regclass('top10_rated_movie') AND indisunique AND indisvalid)"""
+SINGLE_ROWS = {
+    "ten": "INSERT INTO ten VALUES ('', 0, 0);",
+    "revision": "INSERT INTO revision VALUES (0);",
+}
+"""Tables of one row, and what puts it there."""
+NO_ROW = "SELECT NOT EXISTS (SELECT FROM {table})"
 MAY_READ = "SELECT count(*) FROM (SELECT FROM {table} LIMIT 1) AS first"
 FOLLOWS = "SELECT NOT pg_is_in_recovery() OR EXISTS (SELECT FROM pg_stat_wal_receiver)"
 LAG = """
@@ -112,6 +121,7 @@ def troubles(shard: Connection, url: str, number: int, home: dict[str, Any]) -> 
     if number == 0:
         home |= {"made_at": stands["made_at"], "prior": prior_of(stands)}
         home |= {"places": shard.execute(MAP).fetchall()}
+        yield from troubles_of_the_ten(shard)
     if not home:
         return  # what the first shard would tell is not known
     if number_of(stands) != (home["made_at"], str(number)):
@@ -124,6 +134,18 @@ def troubles(shard: Connection, url: str, number: int, home: dict[str, Any]) -> 
         for name in DURABLE
         if one(shard, SETTING, (name,)) == "off"
     )
+
+
+def troubles_of_the_ten(home: Connection) -> Iterator[str]:
+    """What a refresh takes, besides rights."""
+    if not one(home, IS_UNIQUE):
+        yield (
+            "The ten can't be refreshed while it is read: "
+            "CREATE UNIQUE INDEX ON top10_rated_movie (id);"
+        )
+    for table, insert in SINGLE_ROWS.items():
+        if one(home, NO_ROW.format(table=table)):
+            yield f"{table} has lost its row: {insert}"
 
 
 def troubles_of_slots(shard: Connection, number: int, places: Sequence[Any]) -> Iterator[str]:

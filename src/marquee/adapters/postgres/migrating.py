@@ -278,7 +278,8 @@ def let_home_read(
             know_server(home, server_of(number), url, users)
         there = dict_of(home.execute(FAR_TABLES))
         for slot, (shard, _) in enumerate(places):
-            if shard and there.get(f"far_movie_{slot}") != server_of(shard):
+            far = {there.get(f"far_{parent}_{slot}") for parent in FAR}
+            if shard and far != {server_of(shard)}:
                 reach(home, slot, shard)
         for reader in users - {home.info.user}:
             grant(home, reader)
