@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote_plus
+from urllib.parse import unquote_plus, urlsplit
 
 from .errors import Unusable
 from .model import Prior
@@ -22,6 +22,7 @@ BURST = 20
 RATE = re.compile(rf"([1-9][0-9]{{0,8}})/({'|'.join(SECONDS)})")
 WHOLE = re.compile("[0-9]{1,20}")
 NUMBER = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,3})?")
+URL = re.compile(r"\S+://\S+")
 LOGIN = re.compile("(://[^/:@]*):.*@")
 SECRET = re.compile("pass(?!file)|pwd|secret|token|credential|api_?key", re.IGNORECASE)
 """What is in the name of a URL's parameter whose value is nobody's to see."""
@@ -81,6 +82,16 @@ def quota(text: str) -> Quota | None:
     return Quota(most, SECONDS[rate[2]], min(most, BURST))
 
 
+def urls(text: str) -> str:
+    """One or several, or what is none at all: as it stands, if it can be taken apart."""
+    try:
+        for url in text.split():
+            urlsplit(url)
+    except ValueError:
+        raise Malformed("a URL, with %5B for [ and %5D for ] in a password") from None
+    return text
+
+
 def words(text: str) -> tuple[str, ...]:
     return tuple(text.replace(",", " ").split())
 
@@ -104,12 +115,12 @@ SETTINGS = (
     Setting("host", "127.0.0.1", "the address that HTTP is served at"),
     Setting("port", "8080", "the port that HTTP is served at; 0 picks a free one", whole(0, 65535)),
     Setting("workers", "1", "HTTP processes; above 1 needs stores on servers", whole(1, 256)),
-    Setting("ratings_url", "", "the rating store: sqlite:///FILE, or cassandra://HOST:PORT,…/KEYSPACE; by default in the data folder", unset="marquee.db in the data folder"),
-    Setting("events_url", "outbox:", "the event log: outbox: is the rating store's own; kafka://HOST:PORT,… or amqp://…"),
-    Setting("movies_url", "", "totals and catalogue: sqlite:///FILE, by default the rating store's; or postgresql://…, several separated by spaces: shards", unset="as ratings_url"),
-    Setting("movies_read_url", "", "where lists and search may read: a replica of the first postgresql:"),
-    Setting("cache_url", "memory:", "the ten between processes, and the rate limits: memory:, redis://HOST:PORT or redis+cluster://HOST:PORT,…"),
-    Setting("jwks", "", "the keys of tokens: a JWKS file or URL; by default our own key pair", unset="our own key pair"),
+    Setting("ratings_url", "", "the rating store: sqlite:///FILE, or cassandra://HOST:PORT,…/KEYSPACE; by default in the data folder", urls, unset="marquee.db in the data folder"),
+    Setting("events_url", "outbox:", "the event log: outbox: is the rating store's own; kafka://HOST:PORT,… or amqp://…", urls),
+    Setting("movies_url", "", "totals and catalogue: sqlite:///FILE, by default the rating store's; or postgresql://…, several separated by spaces: shards", urls, unset="as ratings_url"),
+    Setting("movies_read_url", "", "where lists and search may read: a replica of the first postgresql:", urls),
+    Setting("cache_url", "memory:", "the ten between processes, and the rate limits: memory:, redis://HOST:PORT or redis+cluster://HOST:PORT,…", urls),
+    Setting("jwks", "", "the keys of tokens: a JWKS file or URL; by default our own key pair", urls, unset="our own key pair"),
     Setting("issuer", "marquee", "the issuer (iss) that tokens must have"),
     Setting("audience", "marquee", "the audience (aud) that tokens must have"),
     Setting("prior_weight", "", "how many ratings of the prior mean each movie begins with: 0 is the plain mean; 10 unless set at the first start", whole(0, 1_000_000), "as the stores have it; 10 in new ones"),
@@ -118,7 +129,7 @@ SETTINGS = (
     Setting("rate_limit", "60/minute", "writes of one user: N/second, minute, hour or day, of which 20 may come at once, or off; reads and each client address get ten times as much", quota),
     Setting("trusted_proxies", "", "addresses or networks of proxies whose X-Forwarded-For counts", words),
     Setting("cors_origins", "", "origins whose pages may call us, or *; none by default", words),
-    Setting("traces_url", "", "where traces are told, by OTLP over HTTP: http://HOST:4318/v1/traces; nothing is traced by default, and it takes the extra marquee[traces]", unset="nothing is traced"),
+    Setting("traces_url", "", "where traces are told, by OTLP over HTTP: http://HOST:4318/v1/traces; nothing is traced by default, and it takes the extra marquee[traces]", urls, unset="nothing is traced"),
     Setting("traces_share", "0.01", "which share of the calls is traced, 0 to 1; where a trusted proxy has begun the trace, it has decided", number(0, 1)),
     Setting("log_format", "auto", "auto (human-readable on a terminal, else JSON), console or json", one_of("auto", "console", "json")),
     Setting("log_level", "info", "debug, info, warning or error", one_of("debug", "info", "warning", "error")),
@@ -151,7 +162,11 @@ class Settings:
     def shown(self, name: str) -> str:
         """The text, without what is secret in URLs; in brackets what holds without one."""
         text = self.texts[name] or f"({BY_NAME[name].unset})"
-        return re.sub(r"\S+://\S+", lambda url: masked(url[0]), text)
+        return without_passwords(text)
+
+
+def without_passwords(text: str) -> str:
+    return URL.sub(lambda url: masked(url[0]), text)
 
 
 def masked(url: str) -> str:
@@ -194,8 +209,9 @@ def load(
             try:
                 setting.parse(texts[setting.name])
             except Malformed as expected:
+                is_now = repr(without_passwords(texts[setting.name]))
                 raise Unusable(
-                    f"{setting.name} ({source}) must be {expected}, and is {value!r:.100}."
+                    f"{setting.name} ({source}) must be {expected}, and is {is_now:.100}."
                 ) from None
     return Settings(texts, sources)
 

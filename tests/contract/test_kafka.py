@@ -541,8 +541,10 @@ def test_url(url, expected):
 
 
 @pytest.mark.parametrize(
-    "url", ["kafka://", "kafka://a,,b", "kafka://a?tls=yes", "kafka://a?x=1", "amqp://a", "kafka:"]
-)
+    "url",
+    ["kafka://", "kafka://a,,b", "kafka://a?tls=yes", "kafka://a?x=1", "amqp://a", "kafka:",
+     "kafka://a:b", "kafka://a:99999", "kafka://a:0", "kafka://:9"],
+)  # fmt: skip
 def test_a_url_that_is_none(url):
     with pytest.raises(Unusable, match="kafka://"):
         Address.of(url)

@@ -352,7 +352,9 @@ class TestMigrate:
             (problem,) = problems(urls)
             assert "takes no writes" in problem
 
-    @pytest.mark.parametrize("url", ["nonsense", "postgresql://a:secret@h:1/d?x"])
+    @pytest.mark.parametrize(
+        "url", ["nonsense", "postgresql://a:secret@h:1/d?x", "postgresql://a:secret@h:x/d"]
+    )
     @pytest.mark.parametrize("use", [postgres.Postgres, postgres.migrate, postgres.diagnose])
     def test_an_address_that_is_none_shows_no_password(self, use, url):
         with pytest.raises(Unusable, match="no address") as raised:

@@ -35,6 +35,13 @@ def test_odd_numbers_are_refused_in_one_clear_line(name, value, tmp_path):
         assert len(str(refused.value)) < 400
 
 
+@pytest.mark.parametrize("name", ["ratings_url", "events_url", "movies_url", "cache_url", "jwks"])
+def test_a_url_that_is_none_is_refused_without_its_password(name):
+    with pytest.raises(Unusable, match=rf"^{name} .* must be a URL, .*%5B") as refused:
+        load({}, {f"MARQUEE_{name.upper()}": "redis://me:s3[cret@h"})
+    assert "cret" not in str(refused.value)
+
+
 def test_numbers_as_people_write_them(tmp_path):
     file = tmp_path / "marquee.toml"
     file.write_text("prior_mean = 6.55\nport = 8_081\nlog_share = 1e-3\nrefresh_seconds = 2\n")

@@ -13,6 +13,7 @@ from confluent_kafka.admin import AdminClient
 from ...errors import NotMade, StoreAway, Unusable
 
 TOPIC = "movie_rate_topic"
+PORT = 9092
 CALL_SECONDS = 5.0
 PAUSE = 0.05
 
@@ -81,12 +82,16 @@ class Address:
         topic = options.pop("topic", TOPIC)
         tls = options.pop("tls", "false")
         unknown = sorted(options.keys() - OPTIONS.keys())
-        if parts.scheme != "kafka" or not all(hosts.split(",")) or tls not in {"true", "false"}:
+        try:
+            servers = with_ports(hosts)
+        except ValueError:
+            servers = ""
+        if parts.scheme != "kafka" or not servers or tls not in {"true", "false"}:
             raise Unusable("The event log must be kafka://[USER:PASSWORD@]HOST[:PORT],…[?tls=true]")
         if unknown:
             raise Unusable(f"kafka:// knows no {unknown[0]!r}: {', '.join(['tls', *OPTIONS])}.")
         user, _, password = (unquote(part) for part in login.partition(":"))
-        settings = COMMON | {"bootstrap.servers": with_ports(hosts)}
+        settings = COMMON | {"bootstrap.servers": servers}
         settings["security.protocol"] = ("SASL_" if user else "") + (
             "SSL" if tls == "true" else "PLAINTEXT"
         )
@@ -116,7 +121,15 @@ class Address:
 
 
 def with_ports(hosts: str) -> str:
-    return ",".join(h if ":" in h.rpartition("]")[2] else f"{h}:9092" for h in hosts.split(","))
+    """Raises ``ValueError`` where one of them is no host, or has no port that could be one."""
+    return ",".join(map(with_port, hosts.split(",")))
+
+
+def with_port(host: str) -> str:
+    place = urlsplit(f"//{host}")
+    if not place.hostname or place.port == 0:
+        raise ValueError(host)
+    return host if place.port else f"{host.removesuffix(':')}:{PORT}"
 
 
 class Facts(NamedTuple):

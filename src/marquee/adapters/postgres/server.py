@@ -222,10 +222,12 @@ def parameters(url: str, settings: Mapping[str, str]) -> dict[str, Any]:
     """How to connect to ``url``, with these settings in each session. Raises ``Unusable``."""
     try:
         told = conninfo_to_dict(url)
-    except psycopg.Error:  # its words would show a password
-        raise Unusable(
+    except psycopg.Error:
+        told = None
+    if told is None or not all(map(is_port, str(told.get("port", "")).split(","))):
+        raise Unusable(  # in words of ours: the driver's would show a password
             "This is no address of a PostgreSQL: postgresql://USER:PASSWORD@HOST:PORT/DATABASE."
-        ) from None
+        )
     options = " ".join(f"-c {name}={value}" for name, value in settings.items())
     ours = {
         "options": f"{told.get('options') or ''} {options}".strip(),
@@ -236,6 +238,11 @@ def parameters(url: str, settings: Mapping[str, str]) -> dict[str, Any]:
         "prepare_threshold": 2,
     }
     return told | ours
+
+
+def is_port(text: str) -> bool:
+    """Whether it is one, or none is said."""
+    return not text or (text.isdecimal() and 0 < int(text) < 1 << 16)
 
 
 async def rows_of(cursor: Cursor, query: str, values: Any = ()) -> list[Row]:
