@@ -213,16 +213,24 @@ def test_roles_come_by_themselves_when_their_stores_do(empty, tmp_path):
                 ready = client.get("/health/ready")
             assert ready.status_code == 503
             assert "marquee migrate" in ready.text
+        (aggregator,) = system.of("aggregator")
+        assert "\nmarquee_events_behind " not in metrics(aggregator)
         system.command("migrate")
         for process in system.processes.values():
             with process.client() as client:
                 eventually(lambda c=client: status(c), "ok".__eq__, within=20)
+        eventually(lambda: metrics(aggregator), lambda text: "\nmarquee_events_behind 0" in text)
         rate_the_first_movie(system)
         system.stop()
         for process in system.processes.values():
             assert len(warnings(process.log)) < 10, process.log
     finally:
         system.kill()
+
+
+def metrics(process: Server) -> str:
+    with process.client() as client:
+        return client.get("/metrics").text
 
 
 def status(client: httpx.Client) -> str:

@@ -25,7 +25,9 @@ from prometheus_client.registry import Collector
 
 disable_created_metrics()  # type: ignore[no-untyped-call]
 
-Figure = Callable[[], float]
+Figure = Callable[[], float | None]
+"""None: it is not known at present, and no sample is shown."""
+
 Figures = Callable[[], Mapping[str, float]]
 """By the value of its one label."""
 

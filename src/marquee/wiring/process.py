@@ -258,15 +258,18 @@ class Marquee:
             self._first.append(first)
 
     def _watch(self, name: str, text: str, look: Callable[[], Awaitable[int]]) -> None:
-        """Tell of a figure that a store has to be asked for: once a second."""
+        """Tell of a figure that a store has to be asked for, once a second; while that is away,
+        nothing."""
         self._looks[name] = look
-        self._metrics.tell(name, text, lambda: self._seen.get(name, 0))
+        self._metrics.tell(name, text, lambda: self._seen.get(name))
 
     async def _look(self) -> None:
         while True:
             for name, look in self._looks.items():
-                with suppress(StoreAway):
+                try:
                     self._seen[name] = await look()
+                except StoreAway:
+                    self._seen.pop(name, None)
             await asyncio.sleep(1)
 
     async def _watch_the_loop(self) -> None:
