@@ -156,15 +156,15 @@ class CassandraRatings:
 
     async def erase(self, user_id: str) -> Erasure:
         self._cassandra.check_swept()
-        rows = await self._all(user_id)
-        told = await self._erasures(user_id)
+        rows, told = await asyncio.gather(self._all(user_id), self._erasures(user_id))
         highest = max((written for *_, written, _ in rows if written), default=0)
         version = self._clock.next(max(highest, told.erased, told.never))
         receipt = Erasure(self.rater(user_id), version, len(scores(Sieve().sift(rows))))
         await self.send(Rating(user_id, ERASURE, REMOVED, version))
-        if not await self._decide(user_id, version, receipt.ratings):
+        told = await self._decide(user_id, version, receipt.ratings, told)
+        if told.erased < version:
             raise StoreAway("It took so long that nothing was erased: try again.")
-        await self._carry_out(user_id, version)
+        await self._carry_out(user_id, version, told)
         return receipt
 
     # ---- the steps, from which the sweep goes on where a call was cut
@@ -198,17 +198,15 @@ class CassandraRatings:
 
     async def settle_erasure(self, user_id: str, version: int) -> list[Rating]:
         """Carry an erasure to its end, or have it never be; the removals of those left."""
-        if not await self._decide(user_id, version, None):
-            return []
-        return await self._carry_out(user_id, version)
+        told = await self._decide(user_id, version, None, await self._erasures(user_id))
+        return [] if told.erased < version else await self._carry_out(user_id, version, told)
 
-    async def _decide(self, user_id: str, version: int, ratings: int | None) -> bool:
-        """Have an erasure be, of so many ratings, or (None) never be; whether it is. Who comes
-        first decides."""
-        while True:
-            told = await self._erasures(user_id)
-            if max(told.erased, told.never) >= version:
-                return told.erased >= version
+    async def _decide(
+        self, user_id: str, version: int, ratings: int | None, told: "Erasures"
+    ) -> "Erasures":
+        """Have an erasure be, of so many ratings, or (None) never be; what is told then. Who comes
+        first decides. ``told``: what was told a moment ago."""
+        while max(told.erased, told.never) < version:
             decided = told._replace(never=version)
             if ratings is not None:
                 decided = told._replace(erased=version, ratings=ratings)
@@ -219,24 +217,33 @@ class CassandraRatings:
             if await self._cassandra.compare_and_set(
                 DECIDE, (seconds, *decided[:3], user_id, *before)
             ):
-                return ratings is not None
+                return decided
+            told = await self._erasures(user_id)
+        return told
 
-    async def _carry_out(self, user_id: str, version: int) -> list[Rating]:
+    async def _carry_out(self, user_id: str, version: int, told: "Erasures") -> list[Rating]:
         """Take away what an erasure that was decided has left; the removals."""
-        told = await self._erasures(user_id)
-        rater = self.rater(user_id)
-        if told.erased == version:
-            day = version // DAY
-            await self._cassandra.execute(RECEIPT, (rater, day, version, told.ratings, version))
-            await self._cassandra.execute(LAST, (rater, version, version))
+        rows, _ = await asyncio.gather(
+            self._all(user_id), self._keep_receipt(user_id, version, told)
+        )
         removals = [
             Rating(user_id, movie_id, REMOVED, version)
-            for _, movie_id, value, written, _ in await self._all(user_id)
+            for _, movie_id, value, written, _ in rows
             if movie_id != ERASURE and value != REMOVED and written <= version
         ]
         await each(self.send, removals)
         await self._cassandra.execute(HIDE, (version, user_id))
         return removals
+
+    async def _keep_receipt(self, user_id: str, version: int, told: "Erasures") -> None:
+        """But where a later erasure has taken the place of this one."""
+        if told.erased != version:
+            return
+        rater, day = self.rater(user_id), version // DAY
+        await asyncio.gather(
+            self._cassandra.execute(RECEIPT, (rater, day, version, told.ratings, version)),
+            self._cassandra.execute(LAST, (rater, version, version)),
+        )
 
     # ---- reading
 
