@@ -347,6 +347,24 @@ class TestNoHttp:
         assert status_of(answer) in {400, 404, 405}, answer
         assert b"application/problem+json" in answer
 
+    @pytest.mark.parametrize(
+        "head",
+        [
+            b"GET /movies/top10 HTTP/1.1\r\n",
+            b"GET /movies/top10 HTTP/1.1\r\nHost: h\r\nHost: h\r\n",
+            b"GET /movies/top10 HTTP/1.0\r\nHost: h\r\nhost: i\r\n",
+            b"POST /movies/tt1/users/rate HTTP/1.1\r\nContent-Length: 3\r\n",
+        ],
+    )
+    @only_together
+    def test_a_request_without_its_one_host_is_refused(self, server, head):
+        answer = exchange(server, head + b"\r\n{}\n")
+        assert status_of(answer) == 400, answer
+        assert b"one header Host" in answer
+
+    def test_who_speaks_http_1_0_needs_no_host(self, server):
+        assert status_of(exchange(server, b"GET /movies/top10 HTTP/1.0\r\n\r\n")) == 200
+
     def test_letters_of_a_url_that_are_not_encoded_are_told_of(self, server):
         line = "GET /movies/bestpictures?title=Amélie HTTP/1.1".encode()
         answer = exchange(server, request(line))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
+from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ..errors import Invalid, MarqueeError
@@ -29,6 +30,7 @@ MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers."""
 
 NO_HTTP = "This is no HTTP request. In its URL, what is not ASCII must be percent-encoded."
+NO_HOST = "A request has one header Host (RFC 9112, 3.2)."
 
 
 class Protocol(HttpToolsProtocol):
@@ -36,6 +38,7 @@ class Protocol(HttpToolsProtocol):
     _whole = True
     """Whether the last request has come to its end, so that what comes now is a head."""
     _refused = False
+    _fault = NO_HTTP
     _impatience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
@@ -74,6 +77,10 @@ class Protocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         self._be_patient()
+        hosts = [name for name, _ in self.headers].count(b"host")
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            self._fault = NO_HOST
+            raise HttpParserError(NO_HOST)  # the parser hears no more of it
         super().on_headers_complete()
         self._head = 0
         self._whole = False
@@ -92,7 +99,7 @@ class Protocol(HttpToolsProtocol):
             self._hurry()  # the rest of a body that nobody reads
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(Invalid(NO_HTTP))
+        self._refuse(Invalid(self._fault))
 
     def _unsupported_upgrade_warning(self) -> None:
         """It is answered as if it had not asked."""
