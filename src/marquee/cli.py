@@ -64,7 +64,7 @@ class Given:
 def settings(**flags: object) -> config.Settings:
     found = config.load(flags, os.environ, settings_file(), say)
     quiet = found.sources["log_level"] == "default"  # a command says itself what is wrong
-    logs.configure(found["log_format"], "error" if quiet else found["log_level"])
+    logs.configure(found["log_format"], "error" if quiet else found["log_level"], seldom=True)
     return found
 
 

@@ -8,11 +8,10 @@ import re
 import sys
 import time
 from collections.abc import Callable
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from typing import Any, TextIO
 
 import msgspec
-import structlog
 
 from .model import time_of
 
@@ -30,11 +29,34 @@ GATHER = 0.1
 """Seconds in which the lines of requests gather."""
 
 
-def configure(log_format: str = "auto", level: str = "info", stream: TextIO | None = None) -> None:
+def configure(
+    log_format: str = "auto",
+    level: str = "info",
+    stream: TextIO | None = None,
+    *,
+    seldom: bool = False,
+) -> None:
     """Send every logger of this process, structlog's or the standard library's, to ``stream``:
-    stderr, unless told otherwise."""
+    stderr, unless told otherwise. ``seldom``: most likely there will be nothing to log."""
     stream = stream or sys.stderr
     for_people = log_format == "console" or (log_format == "auto" and stream.isatty())
+    handler = logging.StreamHandler(stream) if for_people else JsonLines(stream)
+    make = partial(formatter, for_people=for_people, colors=stream.isatty())
+    handler.setFormatter(Late(make) if seldom else make())
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(level.upper())
+    # Nobody shows where in the code a line comes from: "Optimization" in Python's logging HOWTO.
+    logging._srcfile = None  # noqa: SLF001
+    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+def formatter(*, for_people: bool, colors: bool) -> logging.Formatter:
+    import structlog
+
+    last: Any = structlog.processors.JSONRenderer(serializer=to_json)
+    if for_people:
+        last = structlog.dev.ConsoleRenderer(colors=colors)
     shared: list[Any] = [
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
@@ -42,29 +64,26 @@ def configure(log_format: str = "auto", level: str = "info", stream: TextIO | No
         request_fields,
         trace_field,
     ]
-    if for_people:
-        last: Any = structlog.dev.ConsoleRenderer(colors=stream.isatty())
-        handler = logging.StreamHandler(stream)
-    else:
-        last = structlog.processors.JSONRenderer(serializer=to_json)
-        handler = JsonLines(stream)
-    handler.setFormatter(
-        structlog.stdlib.ProcessorFormatter(
-            foreign_pre_chain=shared,
-            processors=[
-                structlog.processors.format_exc_info,
-                hide,
-                structlog.stdlib.ProcessorFormatter.remove_processors_meta,
-                last,
-            ],
-        )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[
+            structlog.processors.format_exc_info,
+            hide,
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            last,
+        ],
     )
-    root = logging.getLogger()
-    root.handlers[:] = [handler]
-    root.setLevel(level.upper())
-    # Nobody shows where in the code a line comes from: "Optimization" in Python's logging HOWTO.
-    logging._srcfile = None  # noqa: SLF001
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
+
+
+class Late(logging.Formatter):
+    """Made when there is something to say: structlog is a third of what a command imports."""
+
+    def __init__(self, make: Callable[[], logging.Formatter]) -> None:
+        super().__init__()
+        self._made = cache(make)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return self._made().format(record)
 
 
 def request(
