@@ -158,3 +158,18 @@ async def test_some_lines_are_left_out_and_no_failure_is(tmp_path, log):
     went_well = sum(answers for status, answers in statuses.items() if status < 400)
     told_well = sum(number for status, number in told.items() if status and status < 400)
     assert 0.05 * went_well < told_well < 0.2 * went_well
+
+
+def test_who_seldom_has_something_to_log_says_the_same(log):
+    def line():
+        log.seek(0)
+        log.truncate()
+        logging.getLogger("marquee.x").warning("said of %s", "eyJa.b.c")
+        said = json.loads(log.getvalue())
+        del said["timestamp"]
+        return said
+
+    at_once = line()
+    logs.configure("json", "info", log, seldom=True)
+    assert line() == at_once
+    assert at_once["event"] == "said of ***"
