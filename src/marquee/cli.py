@@ -50,8 +50,10 @@ app = typer.Typer(
     "`marquee settings` shows them. --config may stand behind the command, too.",
 )
 
+# A text, and no path yet: of an empty one it would make the folder that one is in.
 Data = Annotated[
-    Path | None, typer.Option("--data", help="The data folder. [default: ./marquee-data]")
+    str | None,
+    typer.Option("--data", metavar="<path>", help="The data folder. [default: ./marquee-data]"),
 ]
 
 
@@ -194,7 +196,7 @@ def show_settings(data: Data = None) -> None:
 def import_files(
     source: Annotated[str, typer.Argument(metavar="SOURCE", help="auto tells by itself.")],
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Files, or folders or .zips of them.")
+        list[str], typer.Argument(metavar="FILE...", help="Files, or folders or .zips of them.")
     ],
     user: Annotated[
         str | None, typer.Option(help="Whose ratings they are, where the files do not say.")
@@ -212,7 +214,9 @@ def import_files(
     from . import importers, wiring
 
     settled = settings(data=data)
-    found = importers.find(source, files, user)
+    if "" in files:
+        raise Invalid("A file's name is empty: say what is to be imported.")
+    found = importers.find(source, [Path(file) for file in files], user)
     if report and found.reads(report):
         raise Invalid(f"The report {report} is one of the files to import: name another.")
     if report and (report.is_dir() or not os.access(report.parent, os.W_OK)):

@@ -195,6 +195,8 @@ def load(
     written = read_file(file) if file else {}
     texts, sources = {}, {}
     for setting in SETTINGS:
+        if flags.get(setting.name) == "":  # of a shell's variable that is not set, most likely
+            raise Unusable(f"--{setting.name} is empty: say what it is, or leave it away.")
         layers = (
             ("flag", flags.get(setting.name)),
             (setting.variable, environ.get(setting.variable)),
