@@ -130,6 +130,11 @@ class TestCsv:
             user.post(f"/movies/{movie}/users/rate", json={"rate": 5})
         assert len(self.rows(user.get(MINE, headers=CSV))) == 60
 
+    def test_whatever_the_cursor_if_it_is_ours(self, rater, movies):
+        real = rater.get(MINE, params={"limit": 1}).json()["nextCursor"]
+        assert len(self.rows(rater.get(MINE, params={"cursor": real}, headers=CSV))) == len(movies)
+        assert_problem(rater.get(MINE, params={"cursor": "AAAA"}, headers=CSV), 400, "/cursor")
+
     def test_of_nobody_it_is_the_header_alone(self, user):
         answer = user.get(MINE, headers=CSV)
         assert self.rows(answer) == []

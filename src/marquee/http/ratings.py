@@ -168,6 +168,8 @@ def endpoints(ratings: Ratings) -> list[Endpoint]:
 async def list_mine(ratings: Ratings, call: Call) -> Answer:
     query: MyRatings = call.query
     picked = None if query.movie_ids is UNSET else movie_ids(query.movie_ids)
+    question = f"my ratings {query.movie_ids}"
+    begin = "" if query.cursor is UNSET else cursors.after(query.cursor, question, is_movie_id)
     if prefers_csv(call.header(b"accept")):
         if picked is None:
             pages = ratings.all_of(call.user_id)
@@ -177,8 +179,6 @@ async def list_mine(ratings: Ratings, call: Call) -> Answer:
         first: list[Rating] = await anext(pages, [])
         media = (b"content-type", b"text/csv; charset=utf-8")
         return Answer(as_csv(first, pages), headers=(media, BY_ACCEPT))
-    question = f"my ratings {query.movie_ids}"
-    begin = "" if query.cursor is UNSET else cursors.after(query.cursor, question, is_movie_id)
     if picked is None:
         found = await ratings.page(call.user_id, begin, query.limit + 1)
     else:
