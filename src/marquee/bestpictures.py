@@ -22,6 +22,9 @@ AT_MOST_EVERY = 0.1
 
 LONGEST_TITLE = 200
 
+_AFTER_FIRST = re.compile(r" |(?<=['’])")
+"""Where a first word ends: "Il Postino", "L'Avventura"."""
+
 log = logging.getLogger(__name__)
 
 
@@ -153,7 +156,8 @@ def _keys(title: str) -> set[str]:
     for form in titles.forms(title):
         keys |= titles.loose_keys(form)
         keys.add("".join(titles.words(form)))  # "TheGodfather", whose article stands out no more
-        first, _, rest = form.partition(" ")
+        first, *after = _AFTER_FIRST.split(form, maxsplit=1)
+        rest = "".join(after)
         if titles.is_article(first) and not titles.is_article(rest.split(" ")[0]):
             keys.add(titles.key(rest))
     return keys - {""}

@@ -97,12 +97,15 @@ async def test_every_nomination_of_that_title_newest_first() -> None:
         nomination("Cleopatra", 7),
         nomination("Cleopatra", 36),
         nomination("The Postman (Il Postino)"),
+        nomination("L’Atalante"),
     )
     pictures = await loaded(store)
     assert [found.ceremony for found in pictures.find("CLÉOPATRA!")] == [36, 7]
     assert [found.ceremony for found in pictures.find("Cleopatra (1935)")] == [7], "a year off"
     for title in ("The Postman (Il Postino)", "Postman", "Postman, The", "Il Postino", "Postino"):
         assert pictures.find(title) == (store.held[2],)
+    for title in ("L'Atalante", "Atalante, L’", "Atalante", "The Atalante"):
+        assert pictures.find(title) == (store.held[3],)
     with pytest.raises(NotFound) as missed:
         pictures.find("Cleopatra (1999)")
     assert missed.value.suggestions == ("Cleopatra",)
