@@ -118,6 +118,21 @@ class TestRunbooks:
         for page in RUNBOOKS.glob("*.md"):
             assert set(METRIC.findall(page.read_text())) <= exported, page
 
+    def test_ask_each_line_in_a_way_that_prometheus_takes(self, tmp_path):
+        blocks = [
+            block
+            for page in sorted(RUNBOOKS.glob("*.md"))
+            for block in re.findall(
+                "^```promql\n(.+?)^```$", page.read_text(), re.MULTILINE | re.DOTALL
+            )
+        ]
+        asked = [line for block in blocks for line in block.splitlines()]
+        recorded = [{"record": f"asked:{n}", "expr": expr} for n, expr in enumerate(asked)]
+        file = tmp_path / "asked.yml"
+        file.write_text(json.dumps({"groups": [{"name": "asked", "rules": recorded}]}))
+        done = promtool("check", "rules", file)
+        assert done.returncode == 0, done.stdout + done.stderr
+
 
 class TestDashboards:
     @staticmethod
