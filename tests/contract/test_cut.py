@@ -188,6 +188,27 @@ async def test_from_its_receipt_on_an_erasure_shows(cassandra):
         task.cancel()
 
 
+async def test_the_receipt_of_an_erasure_is_kept_though_another_came_between(cassandra):
+    store = CassandraRatings(cassandra)
+    cuts = [Cut(cassandra, steps) for steps in range(MOST_STEPS)]
+    calls = [
+        asyncio.create_task(CassandraRatings(cut).erase(str(steps)))
+        for steps, cut in enumerate(cuts)
+    ]
+    await ended(cuts, calls)
+    decided = [(await store.stored(str(steps), []))[0] for steps in range(MOST_STEPS)]
+    for steps, cut in enumerate(cuts):
+        await store.erase(str(steps))
+        cut.wake(MOST_STEPS, slept=0)
+    answers = await asyncio.gather(*calls, return_exceptions=True)
+    kept = {tuple(row) for row in await cassandra.execute("SELECT rater, version FROM erasure")}
+    assert any(decided)
+    for version, answer in zip(decided, answers, strict=True):
+        if version:
+            assert answer.version == version
+            assert (answer.rater, version) in kept
+
+
 async def assert_totals_follow(told, store):
     stands = {
         (rating.movie_id, store.rater(rating.user_id)): (rating.version, rating.value)
