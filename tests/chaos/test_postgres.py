@@ -327,3 +327,27 @@ async def test_a_replica_that_is_promoted_takes_over(tmp_path):
             assert await is_counted_right(stores)
             chart = await back(stores.charts.refresh)
             assert [standing.movie.title for standing in chart.entries] == ["Kept"]
+
+
+async def test_a_replica_that_a_restored_primary_has_left_behind_gives_no_lists(tmp_path):
+    """It has come farther than that, and gets nothing more."""
+    with engine.own(tmp_path, "postgres-replicated") as servers:
+        addresses = servers.variables(["postgres-replicated"])
+        urls = addresses["MARQUEE_MOVIES_URL"].split()
+        postgres.migrate(urls, SLOTS)
+        primary = servers.server("postgres-1-primary")
+        replica = servers.server("postgres-1-replica")
+        async with opened(urls, addresses["MARQUEE_MOVIES_READ_URL"]) as stores:
+            await asyncio.to_thread(primary.back_up)
+            await stores.catalogue.put(Movie(HERE, "Gone"))
+            for _ in range(4):  # so much that it takes the primary long to be there again
+                primary.query("SELECT pg_switch_wal()")
+                primary.query("CREATE TABLE much AS SELECT 1; DROP TABLE much")
+            await follows(replica, primary)
+            await asyncio.to_thread(primary.restore)
+            await back(lambda: stores.catalogue.put(Movie(HERE, "Later")))
+
+            async def seen():
+                return (await lists(stores))[0] == {"Later"}
+
+            await until(seen)

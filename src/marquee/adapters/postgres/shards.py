@@ -38,6 +38,8 @@ REMEMBER = """
     INSERT INTO note VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
 AS_OF_NOW = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
 PROBE = "SELECT NOT pg_is_in_recovery()"
+REACHED = "SELECT at >= %s::pg_lsn, at::text FROM pg_last_wal_replay_lsn() AS at"
+WRITTEN = "SELECT at::text, at < %s::pg_lsn FROM pg_current_wal_lsn() AS at"
 
 T = TypeVar("T")
 Priors = Callable[[Prior], Prior]
@@ -311,12 +313,15 @@ class Postgres:
         await self.lists(partial(rows_of, query=AGREED))
 
     async def _compare_replica(self, replica: Server) -> None:
-        """Whether it has come as far as home was a look ago."""
-        before = self._written_to
-        follows = "SELECT pg_last_wal_replay_lsn() >= %s::pg_lsn"
-        ((reached,),) = await replica.fetch(follows, (before,), REPLICA_SECONDS)
-        self._replica_follows = reached is not False
-        self._written_to = (await self.home.fetch("SELECT pg_current_wal_lsn()::text"))[0][0]
+        """Whether it has come as far as home was a look ago, and no farther than home is: beyond
+        that it has what a home that was restored no longer has, and gets nothing more."""
+        ((reached, at),) = await replica.fetch(REACHED, (self._written_to,), REPLICA_SECONDS)
+        follows = reached is not False
+        try:
+            ((self._written_to, behind),) = await self.home.fetch(WRITTEN, (at,))
+            follows = follows and not behind
+        finally:
+            self._replica_follows = follows
 
 
 def check_number(number: int, agreed: dict[str, str], made_at: str | None) -> None:
