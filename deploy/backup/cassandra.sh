@@ -81,6 +81,8 @@ log_open() {
         [ -e "$archive/${segment##*/}" ] || cp "$segment" "$draft" ||
             [ ! -e "$segment" ] || fail "$segment can't be copied" # or it was archived meanwhile
     done
+    # A node that runs writes to one.
+    [ -n "$(ls -A "$draft")" ] || fail "$log has no commit log that is open"
     sync
     rm -rf "$archive.open"
     mv "$draft" "$archive.open"

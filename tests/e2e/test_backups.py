@@ -405,6 +405,19 @@ def test_a_segment_is_archived_whole_or_not_at_all(tmp_path: Path):
     assert (archive / segment.name).read_bytes() == segment.read_bytes()
 
 
+def test_a_folder_without_a_commit_log_takes_nothing_away(tmp_path: Path):
+    """A path that is wrong, in a crontab, would leave a backup of nothing."""
+    log, archive, wrong = (tmp_path / name for name in ("commitlog", "archive", "data"))
+    for folder in (log, archive, wrong):
+        folder.mkdir()
+    segment = log / "CommitLog-7-1.log"
+    segment.write_bytes(b"rated")
+    script("cassandra.sh", "log", log, archive)
+    assert "no commit log" in script("cassandra.sh", "log", wrong, archive, status=1)
+    assert (tmp_path / "archive.open" / segment.name).read_bytes() == b"rated"
+    assert sorted(tmp_path.iterdir()) == [archive, tmp_path / "archive.open", log, wrong]
+
+
 def test_a_commit_log_brings_back_what_came_later(tmp_path: Path, archiving):
     urls, store, node = archiving
     told, backup = Ledger(), tmp_path / "backup"
