@@ -55,6 +55,15 @@ class TestList:
     def test_of_nobody(self, user):
         assert user.get(MINE).json() == {"result": [], "nextCursor": None}
 
+    @pytest.mark.parametrize("headers", [{}, CSV])
+    def test_no_cache_that_others_share_may_keep_it(self, rater, movies, headers):
+        """An answer to a token may be kept by such a one only if it says so (RFC 9111, 3.5)."""
+        for path in (MINE, f"/movies/{movies[0]}/users/rate"):
+            answer = rater.get(path, headers=headers)
+            assert answer.status_code == 200
+            said = answer.headers.get("cache-control", "")
+            assert not any(word in said for word in ("public", "s-maxage", "must-revalidate"))
+
     @pytest.mark.parametrize("limit", [1, 3, 7, 8, 9])
     def test_pages(self, rater, movies, limit):
         found = pages(rater, limit)

@@ -133,6 +133,21 @@ class TestSeveralWriters:
             assert await one.totals.applied(list(newest)) == newest
             assert await is_counted_right(one)
 
+    async def test_a_batch_writes_a_movie_once_however_many_rate_it(self, two_shards):
+        movie = movie_in(0)
+        note = """
+            CREATE TABLE written (id text);
+            CREATE FUNCTION note() RETURNS trigger LANGUAGE plpgsql AS
+                'BEGIN INSERT INTO written VALUES (NEW.id); RETURN NULL; END';
+            CREATE TRIGGER noted AFTER UPDATE ON movie_0 FOR EACH ROW EXECUTE FUNCTION note()"""
+        async with opened(two_shards) as stores:
+            await stores.catalogue.put(Movie(movie, "Rated by everybody"))
+            execute(two_shards[0], note)
+            raters = [number.to_bytes(16) for number in range(500)]
+            await stores.totals.fold(batch(*((movie, rater, 1, 7) for rater in raters)))
+            assert (await stores.totals.totals([movie]))[0].number == len(raters)
+        assert execute(two_shards[0], "SELECT id FROM written") == [(movie,)]
+
     async def test_aggregators_with_the_same_batches_fold_each_once(self, urls):
         movie = movie_in(1)
         works = [
