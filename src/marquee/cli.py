@@ -46,7 +46,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     help="Movie ratings, counted exactly, and the ten top-rated movies, always.",
-    epilog="Settings come from flags, MARQUEE_* variables, a TOML file (--config), then defaults: "
+    epilog="Settings come from flags, MARQUEE_* variables, TOML (--config), then defaults: "
     "`marquee settings` shows them. --config may stand behind the command, too.",
 )
 
@@ -60,7 +60,7 @@ Data = Annotated[
 class Given:
     """What was said before the command."""
 
-    file: Path | None = None
+    file: str | None = None
 
 
 def settings(**flags: object) -> config.Settings:
@@ -71,8 +71,8 @@ def settings(**flags: object) -> config.Settings:
 
 
 def settings_file() -> Path | None:
-    told = os.environ.get("MARQUEE_CONFIG")
-    return Given.file or (Path(told) if told else None)
+    told = Given.file or os.environ.get("MARQUEE_CONFIG")
+    return Path(told) if told else None
 
 
 def run(main: Coroutine[Any, Any, Any]) -> Any:
@@ -91,12 +91,17 @@ def version(asked: bool) -> None:
 @app.callback()
 def marquee(
     file: Annotated[
-        Path | None, typer.Option(FILE_OPTION, help="A TOML file with settings.")
+        str | None,
+        typer.Option(
+            FILE_OPTION, metavar="<path>", help="A TOML file with settings, or a folder of them."
+        ),
     ] = None,
     _: Annotated[
         bool, typer.Option("--version", callback=version, is_eager=True, help="Show the version.")
     ] = False,
 ) -> None:
+    if file == "":
+        raise Invalid(f"{FILE_OPTION} is empty: name a file or a folder, or leave it away.")
     Given.file = file
 
 

@@ -1,5 +1,5 @@
 """Settings: each with a name, a default and a help line; from flags, then the environment, then a
-TOML file, then the defaults."""
+TOML file or a folder of them, then the defaults."""
 
 import difflib
 import re
@@ -187,12 +187,13 @@ def load(
     file: Path | None = None,
     warn: Callable[[str], None] = lambda _: None,
 ) -> Settings:
-    """Gather the settings. A flag that is None was not given. Raises ``Unusable``."""
+    """Gather the settings. A flag that is None was not given; ``file`` may be a folder. Raises
+    ``Unusable``."""
     for name in sorted(environ):
         if name.startswith(PREFIX) and not known(name):
             close = nearest(name, [setting.variable for setting in SETTINGS])
             warn(f"{name} is no setting of Marquee's{close}")
-    written = read_file(file) if file else {}
+    written = read(file) if file else {}
     texts, sources = {}, {}
     for setting in SETTINGS:
         if flags.get(setting.name) == "":  # of a shell's variable that is not set, most likely
@@ -200,7 +201,7 @@ def load(
         layers = (
             ("flag", flags.get(setting.name)),
             (setting.variable, environ.get(setting.variable)),
-            (str(file), written.get(setting.name)),
+            written.get(setting.name, ("", None)),
             ("default", setting.default),
         )
         source, value = next(
@@ -222,6 +223,27 @@ def known(variable: str) -> bool:
     # What the tests and the image set for themselves is none of the program's concern.
     name = variable.removeprefix(PREFIX).lower()
     return name in BY_NAME or name == "config" or name.startswith(("test_", "fuzz_"))
+
+
+def read(path: Path) -> dict[str, tuple[str, Any]]:
+    """What is written in a file, or in all those of a folder, each with the name of its file."""
+    found = dict[str, tuple[str, Any]]()
+    for file in files_of(path):
+        for name, value in read_file(file).items():
+            if name in found:
+                raise Unusable(f"{name!r} is in {found[name][0]} and in {file}: leave one out.")
+            found[name] = str(file), value
+    return found
+
+
+def files_of(path: Path) -> list[Path]:
+    try:
+        files = sorted(file for file in path.iterdir() if file.match("[!.]*.toml"))
+    except OSError:  # it is no folder, or who reads it finds what is wrong
+        return [path]
+    if not files:
+        raise Unusable(f"There are no settings in {path}: it has no file *.toml.")
+    return files
 
 
 def read_file(file: Path) -> dict[str, Any]:

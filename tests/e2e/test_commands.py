@@ -177,7 +177,10 @@ def test_the_file_counts_wherever_it_is_named(tmp_path):
     ):
         assert re.search(r"^issuer +toml ", ok(*arguments), re.MULTILINE)
     ok("token", "--config", file, "--user", "you", data=tmp_path)
-    for arguments in (("settings", "--config"), ("--config",), ("settings", "--config", tmp_path)):
+    for arguments in (
+        *(("settings", "--config"), ("--config",), ("settings", "--config", tmp_path)),
+        *(("settings", "--config", ""), ("settings", "--config=")),
+    ):
         done = marquee(*map(str, arguments))
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 

@@ -1,8 +1,9 @@
-"""A settings file that changes is taken on by a process that serves: logins are rotated, and nobody
-who calls meets an error."""
+"""Settings that change are taken on by a process that serves: logins are rotated, and nobody who
+calls meets an error."""
 
 import asyncio
 import json
+import shutil
 import threading
 from pathlib import Path
 
@@ -22,11 +23,36 @@ LIST = "/movies?limit=1"
 """A call that is answered from PostgreSQL, each time."""
 
 
+class Mounted:
+    """A folder of files, as Kubernetes mounts them: each a link through one, ``..data``, that leads
+    to another folder as soon as a file has changed."""
+
+    def __init__(self, folder):
+        self.folder = folder
+        self._texts = {}
+        self._times = 0
+
+    def put(self, name, text):
+        self._texts[name] = text
+        self._times += 1
+        inner = self.folder / f"..{self._times}"
+        inner.mkdir(parents=True)
+        for file, told in self._texts.items():
+            (inner / file).write_text(told)
+        data, draft = self.folder / "..data", self.folder / "..data_tmp"
+        draft.symlink_to(inner.name)
+        draft.rename(data)
+        if not (self.folder / name).is_symlink():
+            (self.folder / name).symlink_to(f"..data/{name}")
+        shutil.rmtree(self.folder / f"..{self._times - 1}", ignore_errors=True)
+
+
 class Database:
     """A PostgreSQL of this test's own, and the settings that lead to it."""
 
     def __init__(self, folder, servers):
-        self.file = folder / "marquee.toml"
+        self.settings = Mounted(folder / "settings")
+        self.settings.put("cache.toml", toml(cache_url=engine.need("redis")["MARQUEE_CACHE_URL"]))
         self.server = servers.server("postgres-1")
         self.url = httpx.URL(servers.variables(["postgres"])["MARQUEE_MOVIES_URL"].split()[0])
         self.owner = self.url.username
@@ -46,14 +72,7 @@ class Database:
         self.server.query(f"CREATE ROLE {user} LOGIN PASSWORD '{password}' IN ROLE {self.owner}")
 
     def tell(self, user, password):
-        """Write the settings, as Kubernetes does it: at once."""
-        urls = {
-            "movies_url": self.address(user, password),
-            "cache_url": engine.need("redis")["MARQUEE_CACHE_URL"],
-        }
-        draft = self.file.with_suffix(".draft")
-        draft.write_text("".join(f"{name} = {json.dumps(url)}\n" for name, url in urls.items()))
-        draft.rename(self.file)
+        self.settings.put("movies.toml", toml(movies_url=self.address(user, password)))
 
     def connections(self, user):
         of_user = f"usename = '{user}' AND backend_type = 'client backend'"
@@ -63,6 +82,10 @@ class Database:
         """End every connection of a login's: whoever goes on has to log in again."""
         end = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE usename = '{}'"
         assert int(self.server.query(end.format(user))) > 0
+
+
+def toml(**settings):
+    return "".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items())
 
 
 class Caller(threading.Thread):
@@ -98,7 +121,7 @@ def database(tmp_path, servers):
 
 @pytest.fixture
 def server(tmp_path: Path, database):
-    server = Server(tmp_path, "movies", config=database.file)
+    server = Server(tmp_path, "movies", config=database.settings.folder)
     try:
         server.start()
         eventually(lambda: httpx.get(f"{server.url}{LIST}").status_code, lambda s: s == 200)
@@ -128,7 +151,7 @@ def test_a_login_is_rotated_under_load(database, server):
 def test_settings_that_lead_nowhere_change_nothing(database, server):
     for broken in ("rating_url = 'x'\n", "movies_url = [[\n", "movies_url = 'sqlite:///x.db'\n"):
         told = server.log.count(HOLD)
-        database.file.write_text(broken)
+        database.settings.put("movies.toml", broken)
         eventually(lambda: server.log.count(HOLD), lambda number, told=told: number > told)
         assert httpx.get(f"{server.url}{LIST}").status_code == 200
 

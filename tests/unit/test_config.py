@@ -96,6 +96,35 @@ def test_whatever_is_unknown_the_nearest_name_is_told(tmp_path):
     assert "did you mean MARQUEE_" in warnings[1]
 
 
+def test_a_folders_files_are_read_together(tmp_path):
+    (tmp_path / "movies.toml").write_text('movies_url = "postgresql://h/d"')
+    (tmp_path / "cache.toml").write_text('cache_url = "redis://h"\nport = 81')
+    for other in ("events-ca.crt", ".movies.toml", "cache.toml~"):
+        (tmp_path / other).write_text("no TOML")
+    found = load({"port": 82}, {}, tmp_path)
+    assert (found["movies_url"], found["cache_url"]) == ("postgresql://h/d", "redis://h")
+    assert found.sources["movies_url"] == str(tmp_path / "movies.toml")
+    assert found.sources["cache_url"] == str(tmp_path / "cache.toml")
+    assert (found["port"], found.sources["port"]) == (82, "flag")
+
+
+def test_a_folder_that_leaves_open_what_holds_is_refused(tmp_path):
+    (tmp_path / "nothing").mkdir()
+    with pytest.raises(Unusable, match=r"no settings in .*nothing: it has no file \*\.toml\.$"):
+        load({}, {}, tmp_path / "nothing")
+    for name in ("a.toml", "b.toml"):
+        (tmp_path / name).write_text("port = 80")
+    with pytest.raises(Unusable, match=r"^'port' is in .*a\.toml and in .*b\.toml: leave one out"):
+        load({}, {}, tmp_path)
+    (tmp_path / "b.toml").write_text("prot = 80")
+    with pytest.raises(Unusable, match=r"'prot' in .*b\.toml is no setting: did you mean port\?"):
+        load({}, {}, tmp_path)
+    (tmp_path / "b.toml").unlink()
+    (tmp_path / "b.toml").symlink_to("gone")
+    with pytest.raises(Unusable, match=r"in .*b\.toml can't be read: No such file"):
+        load({}, {}, tmp_path)
+
+
 def test_a_file_is_utf8_whatever_the_terminal_speaks(tmp_path):
     file = tmp_path / "marquee.toml"
     file.write_bytes('\ufeffissuer = "Ciné"\r\n'.encode())  # as Windows writes it
