@@ -239,10 +239,11 @@ def import_files(
             await stores.catch_up()
         return done
 
-    if dry_run and not wiring.is_made(settled):
+    needs = ("ratings", "movies")
+    if dry_run and not wiring.is_made(settled, needs):
         done = run(take(importers.NoRatings(), importers.NoMovies()))
     else:
-        done = run(on_stores(settled, main, "ratings", "movies", make=not dry_run))
+        done = run(on_stores(settled, main, *needs, make=not dry_run))
     for line in done.lines():
         print(line)
     if dry_run:
@@ -530,9 +531,8 @@ async def on_stores(
     make: bool = False,
 ) -> T:
     """Do something with the stores that are named; ``make``: also where there are none yet."""
-    from .wiring import on_servers, open_stores
+    from .wiring import open_stores
 
-    on_servers(found)  # a command is told of all stores, whichever it uses; only a role is not
     async with open_stores(found, make=make, needs=needs) as stores:
         return await main(stores)
 

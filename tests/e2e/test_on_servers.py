@@ -320,8 +320,20 @@ KINDS = {
 }
 
 
-@pytest.mark.parametrize("missing", KINDS)
-@pytest.mark.parametrize("command", ["serve", "verify", "migrate", "doctor"])
+NEEDS = {
+    "serve": {*KINDS},
+    "doctor": {*KINDS},
+    "verify": {"ratings_url", "events_url", "movies_url"},
+    "migrate": {"ratings_url", "events_url", "movies_url"},
+    "demo": {"ratings_url", "movies_url"},
+}
+"""What each command is told of stores."""
+
+
+@pytest.mark.parametrize(
+    ("command", "missing"),
+    [(command, name) for command in NEEDS for name in sorted(NEEDS[command])],
+)
 def test_some_of_both_is_refused(tmp_path, missing, command):
     some = {name: url for name, url in KINDS.items() if name != missing}
     assert f"set {missing}" in refused(some, tmp_path / "data", command)
@@ -335,6 +347,13 @@ def test_some_of_both_is_refused(tmp_path, missing, command):
 def test_a_role_without_one_of_its_stores_is_refused(tmp_path, role, missing):
     some = {name: url for name, url in KINDS.items() if name != missing}
     assert f"set {missing}" in refused(some, tmp_path / "data", "serve", role)
+
+
+@pytest.mark.parametrize(("command", "status"), [("migrate", 2), ("demo", 1)])
+def test_a_command_is_not_asked_for_stores_that_it_does_not_use(tmp_path, command, status):
+    its = {name: KINDS[name] for name in NEEDS[command]}
+    said = refused(its, tmp_path / "data", command, status=status)
+    assert re.search("connection failed|can't be reached", said)
 
 
 def test_what_is_for_embedded_stores_alone_is_refused(tmp_path):

@@ -110,9 +110,9 @@ def check(settings: Settings, needs: Collection[str]) -> None:
         embedded.database_file(settings)
 
 
-def is_made(settings: Settings) -> bool:
+def is_made(settings: Settings, needs: Collection[str]) -> bool:
     """Whether there is a store already; of those on servers it turns out when they are opened."""
-    return on_servers(settings) or embedded.database_file(settings).exists()
+    return on_servers(settings, needs) or embedded.database_file(settings).exists()
 
 
 def migrate(settings: Settings, slots: int | None = None, shards: int | None = None) -> list[str]:
@@ -121,7 +121,7 @@ def migrate(settings: Settings, slots: int | None = None, shards: int | None = N
     ``slots``: into how many the movies are divided, ``shards``: the same of the outbox; both for
     new stores on servers alone, and for ever.
     """
-    if on_servers(settings):
+    if on_servers(settings, ("ratings", "events", "movies")):  # the cache has no schema
         from . import distributed
 
         return distributed.migrate(settings, slots, shards)
