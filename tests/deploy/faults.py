@@ -14,6 +14,10 @@ def container(o: Object) -> Any:
     return pod(o)["containers"][0]
 
 
+def secrets(o: Object) -> Any:
+    return pod(o)["volumes"][0]["projected"]["sources"]
+
+
 def env(o: Object, name: str, value: str) -> None:
     container(o)["env"].append({"name": name, "value": value})
 
@@ -30,8 +34,8 @@ FAULTS: list[tuple[str, str, str, Callable[[Object], object], str]] = [
     ("ports_are_open", "NetworkPolicy", "from-monitoring", lambda o: o["spec"]["ingress"][0]["ports"][0].update(port=9100), "lets in at {9100}"),
     ("backends_exist", "HTTPRoute", "marquee", lambda o: o["spec"]["rules"][0]["backendRefs"][0].update(name="top"), "leads to top, which is no Service"),
     ("backends_exist", "HTTPRoute", "marquee", lambda o: o["spec"]["rules"][0]["backendRefs"][0].update(port=80), "leads to top-rated, which is no Service"),
-    ("references_exist", "Deployment", "relay", lambda o: pod(o)["volumes"][0]["secret"].update(secretName="settings"), "needs Secret settings, which nobody makes"),
-    ("references_exist", "Deployment", "relay", lambda o: container(o)["env"][0].update(value="/etc/marquee/settings.toml"), "settings.toml of Secret marquee-settings, a key that nobody makes"),
+    ("references_exist", "Deployment", "relay", lambda o: secrets(o)[0]["secret"].update(name="settings"), "needs Secret settings, which nobody makes"),
+    ("references_exist", "Deployment", "relay", lambda o: container(o)["env"][0].update(value="/etc/marquees"), "reads /etc/marquees, where no Secret is"),
     ("references_exist", "Deployment", "relay", lambda o: container(o)["envFrom"][0]["configMapRef"].update(name="other"), "needs ConfigMap other"),
     ("references_exist", "Deployment", "relay", lambda o: pod(o).update(priorityClassName="high"), "needs PriorityClass high"),
     ("references_exist", "Deployment", "relay", lambda o: pod(o).update(serviceAccountName="relay"), "needs ServiceAccount relay"),
@@ -87,5 +91,9 @@ FAULTS: list[tuple[str, str, str, Callable[[Object], object], str]] = [
     ("network_is_right", "NetworkPolicy", "nothing", lambda o: o["spec"]["policyTypes"].remove("Ingress"), "a stranger may speak with a neighbour at 8080"),
     ("network_is_right", "NetworkPolicy", "to-dns", lambda o: o["spec"]["egress"][0]["ports"].clear(), "ratings may not speak with DNS at 53"),
     ("network_is_right", "NetworkPolicy", "to-issuer", lambda o: o["spec"]["egress"][0]["to"][0]["ipBlock"]["except"].pop(), "the cloud's metadata at 443"),
+    ("passwords_are_of_stores_in_reach", "Deployment", "best-pictures", lambda o: secrets(o).append({"secret": {"name": "marquee-events"}}), "Deployment best-pictures has the password of events, with which it may not speak"),
+    ("passwords_are_of_stores_in_reach", "Deployment", "relay", lambda o: container(o)["envFrom"].append({"secretRef": {"name": "marquee-movies"}}), "Deployment relay has the password of movies"),
+    ("passwords_are_of_stores_in_reach", "Deployment", "relay", lambda o: secrets(o).pop(), "Deployment relay may speak with events, and has not its password"),
+    ("passwords_are_of_stores_in_reach", "NetworkPolicy", "to-cache", lambda o: o["spec"]["podSelector"]["matchExpressions"][0]["values"].remove("verify"), "CronJob verify has the password of cache"),
 ]  # fmt: skip
 """The rule, the object that the fault is planted in, the fault, and a part of what is said of it."""

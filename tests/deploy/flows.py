@@ -8,6 +8,7 @@ from typing import NamedTuple
 from marquee.wiring import HTTP_ROLES, ROLES, USES
 from marquee.wiring.stores import ALL
 from tests.deploy.manifests import Labels, Manifests, Object, selects
+from tests.deploy.rules import references, store_of
 
 OWN = "marquee"
 OWN_LABELS = {"kubernetes.io/metadata.name": OWN}
@@ -166,3 +167,19 @@ def network_is_right(m: Manifests) -> Iterator[str]:
         yield f"{one} may not speak with {other} at {port}"
     for one, other, port in sorted(may - should):
         yield f"{one} may speak with {other} at {port}, and need not"
+
+
+def passwords_are_of_stores_in_reach(m: Manifests) -> Iterator[str]:
+    """A pod has the Secret of each store that it may speak with, and of no other."""
+    may = set(allowed(m))
+    for pod in m.pods():
+        has = {store_of(name) for kind, name, _ in references(pod.spec) if kind == "Secret"}
+        near = {
+            store
+            for store, (end, port) in STORES[m.name].items()
+            if (pod.role, end.name, port) in may
+        }
+        for store in sorted(has - near):
+            yield f"{pod.owner} has the password of {store}, with which it may not speak"
+        for store in sorted(near - has):
+            yield f"{pod.owner} may speak with {store}, and has not its password"

@@ -5,7 +5,6 @@ import tomllib
 from base64 import b64decode
 from collections.abc import Callable, Iterator
 from itertools import chain
-from pathlib import PurePosixPath
 from typing import Any
 
 from marquee import __version__, config
@@ -13,13 +12,15 @@ from marquee.errors import Unusable
 from marquee.http.operations import LIVE, READY
 from marquee.serving import STOP_SECONDS
 from marquee.wiring import ROLES, contract
+from marquee.wiring.stores import ALL
 from tests.deploy.manifests import ROOT, Manifests, Object, Pod, example, selects, title
 
 Complaints = Iterator[str]
 Rule = Callable[[Manifests], Complaints]
 
-SETTINGS_FILE = "marquee.toml"
-MADE_ELSEWHERE = {"production": {("Secret", "marquee-settings"): {SETTINGS_FILE}}}
+MADE_ELSEWHERE = {
+    "production": {("Secret", f"marquee-{store}"): {f"{store}.toml"} for store in ALL}
+}
 """What an overlay expects that somebody else has made, with its keys."""
 
 HASHED = re.compile(r".+-[0-9a-z]{10}")
@@ -126,6 +127,7 @@ def references_exist(m: Manifests) -> Complaints:
             for mount in container.get("volumeMounts", []):
                 if mount["name"] not in volumes:
                     yield f"{pod.owner} mounts {mount['name']}, which is no volume of it"
+        yield from (f"{pod.owner} reads {path}, where no Secret is" for path in astray(pod))
         for kind, name, key in references(pod.spec):
             keys = made(m, kind, name)
             if keys is None:
@@ -152,9 +154,11 @@ def references(spec: Object) -> Iterator[tuple[str, str, str | None]]:
         for kind, (source, name) in SOURCES.items():
             if source in volume:
                 yield kind, volume[source][name], None
+        for source in volume.get("projected", {}).get("sources", []):
+            name = source["secret"]["name"]
+            yield "Secret", name, f"{store_of(name)}.toml"
     for container in [*spec.get("initContainers", []), *spec["containers"]]:
         yield from variables(container)
-        yield from settings_file(spec, container)
 
 
 SOURCES = {
@@ -178,17 +182,19 @@ def variables(container: Object) -> Iterator[tuple[str, str, str | None]]:
                 yield kind, told[ref]["name"], told[ref]["key"]
 
 
-def settings_file(spec: Object, container: Object) -> Iterator[tuple[str, str, str]]:
-    """The file of settings that a container reads, as the key of the Secret that it stands in."""
-    for variable in container.get("env", []):
-        if variable["name"] == "MARQUEE_CONFIG":
-            path = PurePosixPath(variable["value"])
-            mounts = {
-                PurePosixPath(v["mountPath"]): v["name"] for v in container.get("volumeMounts", [])
-            }
-            volumes = {v["name"]: v for v in spec.get("volumes", [])}
-            secret = volumes.get(mounts.get(path.parent, ""), {}).get("secret", {})
-            yield "Secret", secret.get("secretName", f"at {path.parent}"), path.name
+def store_of(secret: str) -> str:
+    """The store that a Secret is of, by its name, at the end of which a hash may be."""
+    return secret.removeprefix("marquee-").partition("-")[0]
+
+
+def astray(pod: Pod) -> Iterator[str]:
+    """Where containers read their settings, and no Secrets are mounted."""
+    volumes = {v["name"] for v in pod.spec.get("volumes", []) if "projected" in v}
+    for container in pod.containers:
+        mounts = {v["mountPath"] for v in container.get("volumeMounts", []) if v["name"] in volumes}
+        for variable in container.get("env", []):
+            if variable["name"] == "MARQUEE_CONFIG" and variable["value"] not in mounts:
+                yield variable["value"]
 
 
 def made(m: Manifests, kind: str, name: str) -> set[str] | None:
@@ -299,19 +305,15 @@ def settings_are_known(m: Manifests) -> Complaints:
             except Unusable as fault:
                 unknown.append(str(fault))
             yield from (f"{pod.owner}: {fault}" for fault in unknown)
-    for text in settings_files(m):
-        try:
-            config.load(tomllib.loads(text), {})
-        except Unusable as fault:
-            yield f"{SETTINGS_FILE}: {fault}"
-        for name in tomllib.loads(text).keys() - config.BY_NAME.keys():
-            yield f"{SETTINGS_FILE}: {name} is no setting"
-
-
-def settings_files(m: Manifests) -> Iterator[str]:
     for o in m.all("Secret"):
-        data = {name: b64decode(value).decode() for name, value in o.get("data", {}).items()}
-        yield from (text for name, text in data.items() if name == SETTINGS_FILE)
+        for file, text in o["data"].items():
+            told = tomllib.loads(b64decode(text).decode())
+            try:
+                config.load(told, {})
+            except Unusable as fault:
+                yield f"{file}: {fault}"
+            for name in told.keys() - config.BY_NAME.keys():
+                yield f"{file}: {name} is no setting"
 
 
 def commands_are_known(m: Manifests) -> Complaints:

@@ -41,7 +41,10 @@ VERSIONS = ("1.32", "1.37")
 
 GATEWAY_API = {"HTTPRoute", "Gateway"}
 
-RULES = {rule.__name__: rule for rule in (*rules.RULES, flows.network_is_right)}
+RULES = {
+    rule.__name__: rule
+    for rule in (*rules.RULES, flows.network_is_right, flows.passwords_are_of_stores_in_reach)
+}
 
 EXCEPTIONS = {
     ("", "container-image-pull-policy"): "a version never moves: who has it needs no registry",
@@ -120,18 +123,22 @@ def test_a_rule_catches_its_faults(manifests, rule):
 
 def test_a_settings_file_has_only_settings(manifests):
     found = manifests("demo")
-    (secret,) = found.all("Secret")
-    secret["data"] = {"marquee.toml": "ZXZlbnRfdXJsID0gIngiCg=="}  # event_url = "x"
-    assert "event_url is no setting" in "\n".join(rules.settings_are_known(found))
+    secret = found.get("Secret", "marquee-events")
+    secret["data"] = {"events.toml": "ZXZlbnRfdXJsID0gIngiCg=="}  # event_url = "x"
+    assert "events.toml: event_url is no setting" in "\n".join(rules.settings_are_known(found))
 
 
 def test_the_examples_lead_to_stores_that_the_network_lets_through():
     """What External Secrets puts together are settings, which name the ports that policies open."""
-    (secret,) = example("settings")
-    told = re.sub(
-        r"{{.*?}}", "secret", secret["spec"]["target"]["template"]["data"]["marquee.toml"]
-    )
-    urls = tomllib.loads(told)
+    urls = {}
+    for secret in example("settings"):
+        store = rules.store_of(secret["metadata"]["name"])
+        files = secret["spec"]["target"]["template"]["data"]
+        # All that a pod has of them is in one folder.
+        assert all(name.startswith(store) for name in files)
+        told = tomllib.loads(re.sub(r"{{.*?}}", "secret", files[f"{store}.toml"]))
+        assert all(name.startswith(store) for name in told)
+        urls |= told
     assert config.load(urls, {}).texts.items() >= urls.items()
     at = {
         "ratings": {port for _, port in cassandra.parse(urls["ratings_url"]).hosts},
