@@ -20,8 +20,8 @@ test: lint ## check and test everything
 fuzz: dev ## send a hundred thousand generated requests
 	MARQUEE_FUZZ_EXAMPLES=100000 $(python) -m pytest -k fuzz -o timeout=0 $(ARGS)
 
-chaos: dev ## kill, freeze and damage real servers, for a hundred rounds
-	MARQUEE_TEST_ROUNDS=100 $(python) -m pytest tests/chaos -m "" -o timeout=0 $(ARGS)
+chaos: dev ## kill, freeze, damage and restore real servers, for a hundred rounds
+	MARQUEE_TEST_ROUNDS=100 $(python) -m pytest tests/chaos tests/e2e -m "" -o timeout=0 $(ARGS)
 
 cluster: dev ## try the manifests on a real control plane (built at its first use)
 	$(python) -m pytest tests/cluster -m "" -o timeout=0 $(ARGS)
