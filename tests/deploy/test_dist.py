@@ -19,6 +19,7 @@ from tests.support.server import Server, environment
 
 pytestmark = pytest.mark.timeout(600)
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
+ONE = "tests/unit/test_model.py"
 
 
 def run(*words: object, folder: Path = ROOT, **more: str) -> str:
@@ -47,17 +48,29 @@ def the_only(folder: Path, pattern: str) -> Path:
     return found
 
 
-def test_the_sdist_makes_itself_and_the_wheel_again_byte_by_byte(
-    dist: Path, tmp_path: Path
-) -> None:
+@pytest.fixture(scope="module")
+def source(dist: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What the sdist has."""
+    folder = tmp_path_factory.mktemp("source")
     with tarfile.open(the_only(dist, "*.tar.gz")) as archive:
-        archive.extractall(tmp_path, filter="data")
-    again = tmp_path / "again"
-    source = the_only(tmp_path, f"marquee-{__version__}")
+        archive.extractall(folder, filter="data")
+    return the_only(folder, f"marquee-{__version__}")
+
+
+def test_the_sdist_makes_itself_and_the_wheel_again_byte_by_byte(
+    dist: Path, source: Path, tmp_path: Path
+) -> None:
     os.utime(source / "pyproject.toml", (1, 1))
-    run(sys.executable, "-m", "hatchling", "build", "-d", again, folder=source, **EPOCH)
+    run(sys.executable, "-m", "hatchling", "build", "-d", tmp_path, folder=source, **EPOCH)
     for pattern in ("*.whl", "*.tar.gz"):
-        assert the_only(again, pattern).read_bytes() == the_only(dist, pattern).read_bytes()
+        assert the_only(tmp_path, pattern).read_bytes() == the_only(dist, pattern).read_bytes()
+
+
+def test_the_sdist_has_what_its_tests_need(source: Path) -> None:
+    found = run(sys.executable, "-m", "pytest", "--collect-only", "-q", ONE, folder=source)
+    assert f"{ONE}::" in found
+    for name in ("Makefile", "scripts/setup", "requirements/dev.txt", ".ci/run", "compose.yaml"):
+        assert (source / name).exists()
 
 
 def test_the_bill_of_materials_names_what_is_locked(dist: Path) -> None:
