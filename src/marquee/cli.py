@@ -376,12 +376,12 @@ def rebuild(
         raise Invalid(f"There is no movie {movie!r}: ids are 1 to 20 of A-Z, a-z, 0-9, _ and -.")
 
     async def main(stores: "Stores") -> int:
+        if drifted:  # verify itself waits, where there is something to wait for
+            movies = {drift.movie_id for drift in await promises(stores).verify()}
+            return await promises(stores).rebuild(movies) if movies else 0
         with suppress(LogLost):  # what is lost is what this brings back
             await stores.drain()  # what is late is not wrong
-        movies = None if movie is None else {movie}
-        if drifted:
-            movies = {drift.movie_id for drift in await promises(stores).verify()}
-        return await promises(stores).rebuild(movies)
+        return await promises(stores).rebuild(None if movie is None else {movie})
 
     print(f"{run(on_stores(settings(data=data), main, *PROMISES))} movies were put right")
 

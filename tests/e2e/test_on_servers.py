@@ -423,6 +423,7 @@ def test_top_is_the_chart(served):
 
 def test_all_is_as_promised(served):
     assert run(served, "verify") == "all totals are what the ratings say\n"
+    assert run(served, "rebuild", "--drifted") == "0 movies were put right\n"
     assert run(served, "dead-letters") == "0 dead letters\n"
     assert run(served, "dead-letters", "retry") == "0 dead letters\n"
 
