@@ -14,7 +14,8 @@ GET = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 async def app(scope, receive, send):
-    """Answers with its path; /slow a little later, /body once it has the body."""
+    """Answers with its path; /slow a little later, /body once it has the body; /late thinks a
+    little behind the head."""
     if scope["path"] == "/slow":
         await asyncio.sleep(0.05)
     if scope["path"] == "/body":
@@ -26,6 +27,8 @@ async def app(scope, receive, send):
     path = scope["path"].encode()
     length = (b"content-length", b"%d" % len(path))
     await send({"type": "http.response.start", "status": 200, "headers": [length]})
+    if scope["path"] == "/late":
+        await asyncio.sleep(0.05)
     await send({"type": "http.response.body", "body": path})
 
 
@@ -147,3 +150,32 @@ def test_what_a_stop_cuts_off_is_not_told_one_by_one(error: type, told: bool) ->
 
 async def test_a_silent_connection_is_closed(address) -> None:
     assert await converse(address) == []
+
+
+async def test_head_and_body_leave_in_one_piece(address) -> None:
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET % b"late")
+        head, _, body = (await reader.read(1 << 16)).partition(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        assert body == b"/late"
+        writer.close()
+
+
+async def test_an_answer_without_a_body_waits_for_none(address) -> None:
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"HEAD /now HTTP/1.1\r\nHost: h\r\n\r\n")
+        assert (await reader.readuntil(b"\r\n\r\n")).startswith(b"HTTP/1.1 200 ")
+        writer.close()
+
+
+async def test_who_wants_to_be_told_to_go_on_is_told(address) -> None:
+    async with asyncio.timeout(5):
+        reader, writer = await asyncio.open_connection(*address)
+        head = b"POST /body HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n"
+        writer.write(head + b"Expect: 100-continue\r\n\r\n")
+        assert await reader.readuntil(b"\r\n\r\n") == b"HTTP/1.1 100 Continue\r\n\r\n"
+        writer.write(b"x")
+        assert (await reader.readuntil(b"/body")).startswith(b"HTTP/1.1 200 ")
+        writer.close()

@@ -29,8 +29,38 @@ HEAD_SECONDS = 20.0
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers."""
 
+CONTINUE = b"HTTP/1.1 100 "
+"""The beginning of what goes before an answer, and is waited for."""
+
 NO_HTTP = "This is no HTTP request. In its URL, what is not ASCII must be percent-encoded."
 NO_HOST = "A request has one header Host (RFC 9112, 3.2)."
+
+
+class Outgoing:
+    """A connection's transport on which an answer's head waits for what comes behind it: both leave
+    in one piece, at the price of one write for us and of one packet for whoever reads it."""
+
+    def __init__(self, transport: Any) -> None:
+        self._transport = transport
+        self._head = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        if not self._head and data.startswith(b"HTTP/") and not data.startswith(CONTINUE):
+            self._head = data
+        else:
+            self._transport.write(self._head + data)
+            self._head = b""
+
+    def flush(self) -> None:
+        if self._head:
+            self.write(b"")
+
+    def close(self) -> None:
+        self.flush()
+        self._transport.close()
 
 
 class Protocol(HttpToolsProtocol):
@@ -42,7 +72,7 @@ class Protocol(HttpToolsProtocol):
     _impatience: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(transport)
+        super().connection_made(Outgoing(transport))  # type: ignore[arg-type]
         self._hurry()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -94,6 +124,7 @@ class Protocol(HttpToolsProtocol):
         self._whole = True
 
     def on_response_complete(self) -> None:
+        self.transport.flush()  # type: ignore[attr-defined]
         super().on_response_complete()
         if not self._whole and self.cycle.response_complete:
             self._hurry()  # the rest of a body that nobody reads
