@@ -120,6 +120,24 @@ def kept(through):
     return len([file for file in through.folder.glob("kept/*") if file.is_file()])
 
 
+def test_nobody_is_charged_for_what_is_kept(tmp_path):
+    lists = [f"/movies/top-rated?limit={number}" for number in range(1, 61)]
+    with (
+        serve(tmp_path, rate_limit="6/minute", **SETTINGS) as server,
+        asked_through(tmp_path, server) as client,
+    ):
+        assert {client.get(path).status_code for path in lists} == {200}
+
+
+def test_titles_are_not_kept(tmp_path, server):
+    with asked_through(tmp_path, server) as client:
+        for title in ("parasite", "nomadland"):
+            assert client.get("/movies/bestpictures", params={"title": title}).status_code == 200
+        client.get(LISTS[0])  # what came before it would be kept before it
+        eventually(lambda: kept(client), lambda number: number > 0)
+        assert kept(client) == 1
+
+
 def test_where_nobody_answers_all_else_is_503(doomed, through_to_doomed):
     doomed.kill()
     calls = [
