@@ -3,7 +3,7 @@
 python := .venv/bin/python
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test fuzz chaos cluster bench lint format docs lock dist image clean \
+.PHONY: help serve test quick fuzz chaos cluster bench lint format docs lock dist image clean \
 	runtime distributed dev engine engine-env engine-stop
 
 help: ## show this
@@ -16,6 +16,10 @@ serve: $(if $(MARQUEE_RATINGS_URL),distributed,runtime) ## serve Marquee on http
 
 test: lint ## check and test everything
 	$(python) -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+
+quick: lint ## the same in five minutes: what needs no servers and no containers
+	MARQUEE_TEST_SERVERS=none $(python) -m pytest -r fE --ignore tests/deploy -n 2 --dist loadfile \
+		--no-loadscope-reorder $(ARGS)
 
 fuzz: dev ## send a hundred thousand generated requests
 	MARQUEE_FUZZ_EXAMPLES=100000 $(python) -m pytest -k fuzz -o timeout=0 $(ARGS)

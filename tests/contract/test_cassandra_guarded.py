@@ -15,6 +15,7 @@ from marquee.adapters.cassandra.address import parse
 from marquee.adapters.cassandra.migration import tables
 from marquee.errors import StoreAway, Unusable
 from tests.support import cassandra as keyspaces
+from tests.support.engine import running
 
 SETTINGS = {
     "authenticator: AllowAllAuthenticator": "authenticator: PasswordAuthenticator",
@@ -74,13 +75,14 @@ def node(tmp_path_factory):
     engine_of_all = default_engine()
     folder = tmp_path_factory.mktemp("guarded")
     part = GuardedCassandra(folder, engine_of_all.cache, Ports(folder / "ports.json"))
-    part.fetch()
-    try:
+
+    def start():
+        part.fetch()
         part.start()
+
+    with running(start, part.stop):
         cassandra.migrate(part.servers[0].url(), 2)
         yield part.servers[0]
-    finally:
-        part.stop()
 
 
 def found(url):

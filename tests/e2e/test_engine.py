@@ -24,11 +24,12 @@ SERVERS = ["postgres-1", "postgres-2", "redis"]
 
 
 def run(folder, *arguments, **environment):
+    mine = {name: value for name, value in os.environ.items() if name != "MARQUEE_TEST_SERVERS"}
     return subprocess.run(
         [sys.executable, *arguments],
         check=False,
         cwd=ROOT,
-        env=os.environ
+        env=mine
         | {"MARQUEE_TEST_ENGINE": str(folder), "MARQUEE_TEST_ENGINE_CACHE": str(CACHE)}
         | environment,
         capture_output=True,

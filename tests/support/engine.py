@@ -7,7 +7,7 @@ freeze and restore. ``engine.engine.PARTS`` tells what can be asked for.
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, NoReturn
@@ -18,6 +18,7 @@ from engine.engine import Engine, default_engine
 from engine.errors import EngineError
 
 LOUDLY = "NOT TESTED ON REAL SERVERS:"
+LEFT_OUT = "they are left out (MARQUEE_TEST_SERVERS=none)"
 
 _shared = default_engine()
 _in_use: dict[str, IO[bytes] | None] = {}
@@ -29,6 +30,7 @@ def need(*parts: str) -> dict[str, str]:
     What did not run is started, and stopped after the last test, of whatever session, that uses
     it. Where it can't be had the test is skipped, loudly; in CI it fails.
     """
+    _check_wanted()
     for name in parts:
         if name not in _in_use:
             with _shared.borrowing():
@@ -51,6 +53,12 @@ def _use(name: str) -> IO[bytes] | None:
     lock = mark.open("rb")
     fcntl.flock(lock, fcntl.LOCK_SH)
     return lock
+
+
+def _check_wanted() -> None:
+    """``make quick`` wants none."""
+    if os.environ.get("MARQUEE_TEST_SERVERS") == "none":
+        _do_without(EngineError(LEFT_OUT))
 
 
 def _do_without(error: EngineError) -> NoReturn:
@@ -89,11 +97,19 @@ def stop_unused() -> None:
 def own(folder: Path, *parts: str) -> Iterator[Engine]:
     """Parts of a test's own: ``server(NAME)`` gives each to ``kill``, ``signal`` and ``start``."""
     engine = Engine(folder, _shared.cache)
+    with running(lambda: engine.start(parts), engine.stop):
+        yield engine
+
+
+@contextmanager
+def running(start: Callable[[], object], stop: Callable[[], object]) -> Iterator[None]:
+    """Servers from their start to their end; as ``need`` has it where they can't be had."""
+    _check_wanted()
     try:
         try:
-            engine.start(parts)
+            start()
         except EngineError as error:
             _do_without(error)
-        yield engine
+        yield
     finally:
-        engine.stop()
+        stop()
