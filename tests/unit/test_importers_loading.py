@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -536,3 +536,26 @@ def test_the_dice_of_the_demo_always_fall_alike():
     first = [(one.imdb_id, one) for one in demo.fame()]
     assert list(demo.made_up(first)) == list(demo.made_up(first))
     assert [one for _, one in first] == list(demo.fame())
+
+
+class Heeded(SqliteCatalogue):
+    """Remembers how many movies it was given at a time."""
+
+    at_a_time: list[int]
+
+    async def merge(self, movies: Sequence[Movie]) -> Merged:
+        self.at_a_time.append(len(movies))
+        return await super().merge(movies)
+
+
+async def test_movies_are_written_a_few_at_a_time(tmp_path):
+    """A rating beside them waits for as many."""
+    rows = [f"m{number},Movie {number}\n" for number in range(1201)]
+    database = await Database.open(tmp_path / "marquee.sqlite3")
+    catalogue, ratings = Heeded(database), await SqliteRatings.open(database)
+    catalogue.at_a_time = []
+    path = file(tmp_path, "id,title\n" + "".join(rows))
+    report = await importers.run("movies", [path], ratings, catalogue)
+    assert report.movies == Merged(added=1201)
+    assert catalogue.at_a_time == [500, 500, 201]
+    await database.close()

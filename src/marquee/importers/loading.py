@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from ..model import Movie, Nomination, Rating
 from ..movies import nominate
@@ -17,10 +17,16 @@ from .rows import Asked, MovieRow, NominationRow, RatingRow, Row, RowError, Skip
 CHUNK = 5000
 """Rows that are read, then committed, at a time: what an interruption loses at most."""
 
+MOVIES = 500
+"""Movies that are written at a time: a rating beside them waits a tenth of a second, not a whole
+one."""
+
 NO_SUCH_MOVIE = "no such movie in the catalogue"
 SEVERAL_MOVIES = "several movies of that title and year"
 SAID_AGAIN = "said again in the same file"
 NOTHING = Merged()
+
+T = TypeVar("T")
 
 Progress = Callable[[int, int, int], None]
 """Called with the bytes read, the bytes to be read, and the rows read."""
@@ -122,7 +128,7 @@ class Loader:
             for sheet, rows in reading.parts(asked):
                 self.report.files.append((sheet.name, reading.source))
                 gathered: Nominations = {}
-                for chunk in _chunks(rows):
+                for chunk in _chunks(rows, CHUNK):
                     self.report.read += len(chunk)
                     await self._take(sheet.name, chunk, matcher, gathered)
                     if self._progress:
@@ -187,8 +193,9 @@ class Loader:
             matcher.remember(_clue(row.movie), movie.id)
             if row.own:
                 matcher.remember(row.movie.id, movie.id)
-        merged = await self._catalogue.merge(list(whole.values()))
-        self.report.movies = self.report.movies.plus(merged)
+        for part in _chunks(iter(whole.values()), MOVIES):
+            merged = await self._catalogue.merge(part)
+            self.report.movies = self.report.movies.plus(merged)
         self.report.found_movie += await nominate(self._catalogue, whole.values())
 
     async def _known(self, rows: list[MovieRow], matcher: Matcher) -> list[tuple[str, ...]]:
@@ -240,8 +247,8 @@ class Loader:
             self._detail(name, row.line, f"{row.why}: {what}" if what else row.why)
 
 
-def _chunks(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    while chunk := list(islice(rows, CHUNK)):
+def _chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    while chunk := list(islice(items, size)):
         yield chunk
 
 
