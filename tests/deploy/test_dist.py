@@ -14,6 +14,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from marquee import __version__
+from tests.data import data_dir
 from tests.support.docker import ROOT
 from tests.support.server import Server, environment
 
@@ -67,7 +68,8 @@ def test_the_sdist_makes_itself_and_the_wheel_again_byte_by_byte(
 
 
 def test_the_sdist_has_what_its_tests_need(source: Path) -> None:
-    found = run(sys.executable, "-m", "pytest", "--collect-only", "-q", ONE, folder=source)
+    data = {"MARQUEE_TEST_DATA": str(data_dir())}
+    found = run(sys.executable, "-m", "pytest", "--collect-only", "-q", ONE, folder=source, **data)
     assert f"{ONE}::" in found
     for name in ("Makefile", "scripts/setup", "requirements/dev.txt", ".ci/run", "compose.yaml"):
         assert (source / name).exists()
