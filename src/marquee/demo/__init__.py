@@ -7,13 +7,12 @@ which well-known movies are rated often and those that the Academy honoured are 
 
 import csv
 from collections.abc import Iterator
-from itertools import islice
 from pathlib import Path
 from random import Random
 from typing import NamedTuple
 
 from .. import importers
-from ..importers.loading import CHUNK
+from ..importers.loading import CHUNK, chunks
 from ..model import Rating
 from ..ports import Catalogue, Clue, RatingStore
 
@@ -44,7 +43,7 @@ async def load(ratings: RatingStore, catalogue: Catalogue) -> importers.Report:
     movies = list(fame())
     known = await catalogue.match([Clue(imdb_id=movie.imdb_id) for movie in movies])
     found = made_up([(ids[0], movie) for ids, movie in zip(known, movies, strict=True) if ids])
-    while chunk := list(islice(found, CHUNK)):
+    for chunk in chunks(found, CHUNK):
         report.read += len(chunk)
         report.ratings = report.ratings.plus(await ratings.merge(chunk))
     return report

@@ -128,7 +128,7 @@ class Loader:
             for sheet, rows in reading.parts(asked):
                 self.report.files.append((sheet.name, reading.source))
                 gathered: Nominations = {}
-                for chunk in _chunks(rows, CHUNK):
+                for chunk in chunks(rows, CHUNK):
                     self.report.read += len(chunk)
                     await self._take(sheet.name, chunk, matcher, gathered)
                     if self._progress:
@@ -193,7 +193,7 @@ class Loader:
             matcher.remember(_clue(row.movie), movie.id)
             if row.own:
                 matcher.remember(row.movie.id, movie.id)
-        for part in _chunks(iter(whole.values()), MOVIES):
+        for part in chunks(iter(whole.values()), MOVIES):
             merged = await self._catalogue.merge(part)
             self.report.movies = self.report.movies.plus(merged)
         self.report.found_movie += await nominate(self._catalogue, whole.values())
@@ -247,7 +247,8 @@ class Loader:
             self._detail(name, row.line, f"{row.why}: {what}" if what else row.why)
 
 
-def _chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
+def chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
+    """All items, so many at a time; fewer at the end."""
     while chunk := list(islice(items, size)):
         yield chunk
 
