@@ -17,7 +17,7 @@ serve: $(if $(MARQUEE_RATINGS_URL),distributed,runtime) ## serve Marquee on http
 test: lint ## check and test everything
 	$(python) -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
 
-quick: lint ## the same in five minutes: what needs no servers and no containers
+quick: lint ## the same in some six minutes: what needs no servers and no containers
 	MARQUEE_TEST_SERVERS=none $(python) -m pytest -r fE --ignore tests/deploy -n 2 --dist loadfile \
 		--no-loadscope-reorder $(ARGS)
 
