@@ -22,6 +22,7 @@ ALLOWED = {
     "/health/ready": "GET, HEAD",
     "/metrics": "GET, HEAD",
 }
+PROBES = ["/health/live", "/health/ready", "/metrics"]
 METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"}
 
 WITH_TOKEN = [
@@ -280,7 +281,9 @@ class TestQueries:
     def test_malformed_ones_are_400(self, anyone, query):
         assert_problem(anyone.get(f"/movies?{query}"), 400)
 
-    @pytest.mark.parametrize("path", ["/movies/top10", "/health/live", "/health/ready", "/movies"])
+    @pytest.mark.parametrize(
+        "path", ["/movies/top10", "/movies", "/docs", "/openapi.json", *PROBES]
+    )
     @pytest.mark.parametrize("query", ["?", "?&", "?&&"])
     def test_an_empty_one_asks_nothing(self, anyone, path, query):
         assert anyone.get(path + query).status_code == 200

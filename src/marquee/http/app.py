@@ -69,7 +69,8 @@ class App:
         if scope["type"] != "http":
             return
         ready = self._ready.get(scope["path"])
-        if ready is not None and not scope["query_string"] and scope["method"] in ("GET", "HEAD"):
+        asks = scope["query_string"].strip(b"&")  # without a parameter it asks nothing
+        if ready is not None and not asks and scope["method"] in ("GET", "HEAD"):
             start, body = ready(scope)
             await send(start)
             await send(body)

@@ -12,7 +12,7 @@ Messages = tuple[dict[str, Any], dict[str, Any]]
 
 
 Ready = Callable[[Scope], Messages]
-"""Picks the answer to a request, a GET or HEAD without a query."""
+"""Picks the answer to a request, a GET or HEAD without parameters."""
 
 
 class Prepared:
