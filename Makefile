@@ -15,11 +15,12 @@ serve: $(if $(MARQUEE_RATINGS_URL),distributed,runtime) ## serve Marquee on http
 	.venv/bin/marquee serve $(ARGS)
 
 test: lint ## check and test everything
-	$(python) -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder $(ARGS)
+	$(python) -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder \
+		--max-worker-restart 2 $(ARGS)
 
 quick: lint ## the same in some six minutes: what needs no servers and no containers
 	MARQUEE_TEST_SERVERS=none $(python) -m pytest -r fE --ignore tests/deploy -n 2 --dist loadfile \
-		--no-loadscope-reorder $(ARGS)
+		--no-loadscope-reorder --max-worker-restart 2 $(ARGS)
 
 fuzz: dev ## send a hundred thousand generated requests
 	MARQUEE_FUZZ_EXAMPLES=100000 $(python) -m pytest -k fuzz -o timeout=0 $(ARGS)

@@ -1,5 +1,6 @@
 """What holds for every test: one event loop, and no test that skips and stays green in CI."""
 
+import faulthandler
 import os
 import signal
 from collections.abc import Generator
@@ -19,8 +20,14 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("marquee", deadline=None)
 settings.load_profile("marquee")
 
+GRACE = 120.0
+"""Seconds from a test's time limit until its process is ended."""
+
 LONGEST = ("chaos", "e2e", "deploy", "fuzz", "simulator")
 """The folders whose files take minutes."""
+
+STDERR = pytest.StashKey[int]()
+"""The real one, also while pytest keeps what is printed."""
 
 Report = TypeVar("Report", pytest.TestReport, pytest.CollectReport)
 
@@ -43,6 +50,54 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     if lines := costs.kept(terminalreporter.getreports("passed")):
         terminalreporter.section("what each fault cost")
         terminalreporter.write_line(costs.table(lines))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    config.stash[STDERR] = os.dup(2)
+    if reporter := config.pluginmanager.get_plugin("terminalreporter"):
+        config.pluginmanager.register(Named(reporter))
+
+
+class Named:
+    """Names what fails at once: of a run that is cut short there is no summary."""
+
+    def __init__(self, reporter: pytest.TerminalReporter) -> None:
+        self._reporter = reporter
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.failed:
+            self._reporter.write_line(f"\n{report.nodeid} failed ({report.when})")
+
+
+def _end_after(item: pytest.Item) -> None:
+    """Ends this process then, with the stacks of its threads; counts anew with every call."""
+    marker = item.get_closest_marker("timeout")
+    if limit := float(marker.args[0] if marker else item.config.getini("timeout")):
+        stderr = item.config.stash[STDERR]
+        faulthandler.dump_traceback_later(limit + GRACE, exit=True, file=stderr)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """A test that its time limit does not end, ends with its process. The limit raises in whatever
+    runs, and an event loop may take that for a callback's own fault; a test that has failed has
+    no limit any more."""
+    _end_after(item)
+    uncovered = item.get_closest_marker("no_cover") is not None
+    covering = os.environ.pop("COVERAGE_PROCESS_CONFIG", None) if uncovered else None
+    try:
+        return (yield)
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+        if covering is not None:
+            os.environ["COVERAGE_PROCESS_CONFIG"] = covering
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    _end_after(item)
 
 
 def pytest_sessionfinish() -> None:
