@@ -133,6 +133,7 @@ async def load(folder, lines, **more):
     return people, ask.statuses
 
 
+@pytest.mark.no_cover
 async def test_no_token_and_no_user_in_a_hundred_thousand_lines(tmp_path, log):
     people, statuses = await load(tmp_path, LINES)
     text = log.getvalue()

@@ -11,6 +11,8 @@ from marquee.model import Totals, mean_rating
 from tests.data import data_dir, is_real
 from tests.support.server import marquee
 
+pytestmark = pytest.mark.no_cover
+
 FOLDER = data_dir() / "movielens-small"
 
 

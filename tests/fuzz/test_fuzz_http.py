@@ -14,7 +14,10 @@ from hypothesis import strategies as st
 
 from tests.support.server import Server, serve
 
-pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+pytestmark = [
+    pytest.mark.no_cover,
+    pytest.mark.filterwarnings("ignore:Generating overly large repr"),
+]
 
 EXAMPLES = int(os.environ.get("MARQUEE_FUZZ_EXAMPLES", "3000")) * 4 // 5
 """The others are schemathesis's."""

@@ -14,6 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 PER_CALL = max(1, int(os.environ.get("MARQUEE_FUZZ_EXAMPLES", "3000")) // 60)
 
 
+@pytest.mark.no_cover
 @pytest.mark.timeout(0 if PER_CALL > 50 else 120)
 def test_fuzz_the_contract(tmp_path: Path) -> None:
     with serve(tmp_path, demo=True) as server:

@@ -19,6 +19,8 @@ from tests.simulator.outbox import MINUTE, IntentDisk
 from tests.simulator.processes import WHOLE, Crash, Parts, point
 from tests.simulator.stores import LogDisk
 
+pytestmark = pytest.mark.no_cover
+
 START = 1_700_000_000_000_000
 SECOND = 1_000_000
 LONG_AGO = START - 1_000_000 * SECOND

@@ -22,6 +22,8 @@ from tests.simulator.processes import WHOLE, Parts
 from tests.simulator.simulator import START, Simulator, quiet
 from tests.simulator.stores import MemoryLog, MemoryRatings, MemoryTotals, MovieDisk
 
+pytestmark = pytest.mark.no_cover
+
 SEEDS = int(os.environ.get("MARQUEE_SIMULATOR_SEEDS", "3000"))
 
 KINDS = [Simulator, Distributed]

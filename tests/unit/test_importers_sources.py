@@ -593,6 +593,7 @@ def test_movies_that_people_list(tmp_path):
     ]
 
 
+@pytest.mark.no_cover
 @pytest.mark.skipif(not is_real(), reason="counts of the real files")
 def test_tmdb_5000():
     found = [row.movie for row in list_of(movies, "tmdb") if isinstance(row, MovieRow)]
@@ -606,6 +607,7 @@ def test_tmdb_5000():
     assert "WALL·E" in {movie.title for movie in found}
 
 
+@pytest.mark.no_cover
 @pytest.mark.skipif(not is_real(), reason="counts of the real files")
 def test_fivethirtyeight_and_vega():
     found = list_of(movies, "box-office")
