@@ -18,6 +18,12 @@ def secrets(o: Object) -> Any:
     return pod(o)["volumes"][0]["projected"]["sources"]
 
 
+def path(o: Object, value: str) -> Any:
+    """The match of that path in a route."""
+    found = [match["path"] for rule in o["spec"]["rules"] for match in rule["matches"]]
+    return next(path for path in found if path["value"] == value)
+
+
 def env(o: Object, name: str, value: str) -> None:
     container(o)["env"].append({"name": name, "value": value})
 
@@ -34,6 +40,10 @@ FAULTS: list[tuple[str, str, str, Callable[[Object], object], str]] = [
     ("ports_are_open", "NetworkPolicy", "from-monitoring", lambda o: o["spec"]["ingress"][0]["ports"][0].update(port=9100), "lets in at {9100}"),
     ("backends_exist", "HTTPRoute", "marquee", lambda o: o["spec"]["rules"][0]["backendRefs"][0].update(name="top"), "leads to top, which is no Service"),
     ("backends_exist", "HTTPRoute", "marquee", lambda o: o["spec"]["rules"][0]["backendRefs"][0].update(port=80), "leads to top-rated, which is no Service"),
+    ("calls_reach_their_roles", "HTTPRoute", "marquee", lambda o: path(o, "/movies").update(type="PathPrefix"), "POST /movies/tt0111161/users/rate goes to movies, with Exact > PathPrefix > RegularExpression"),
+    ("calls_reach_their_roles", "HTTPRoute", "marquee", lambda o: path(o, "/movies/[^/]+$").update(value="/movies/[^/]+"), "POST /movies/tt0111161/users/rate goes to movies and ratings"),
+    ("calls_reach_their_roles", "HTTPRoute", "marquee", lambda o: o["spec"]["rules"][2]["matches"][2].pop("method"), "GET /movies/tt0111161/ratings goes to movies and ratings"),
+    ("calls_reach_their_roles", "HTTPRoute", "marquee", lambda o: path(o, "/openapi.json").update(value="/metrics"), "GET /metrics goes to movies"),
     ("references_exist", "Deployment", "relay", lambda o: secrets(o)[0]["secret"].update(name="settings"), "needs Secret settings, which nobody makes"),
     ("references_exist", "Deployment", "relay", lambda o: container(o)["env"][0].update(value="/etc/marquees"), "reads /etc/marquees, where no Secret is"),
     ("references_exist", "Deployment", "relay", lambda o: container(o)["envFrom"][0]["configMapRef"].update(name="other"), "needs ConfigMap other"),

@@ -9,11 +9,13 @@ from typing import Any
 
 from marquee import __version__, config
 from marquee.errors import Unusable
+from marquee.http.docs import Docs
 from marquee.http.operations import LIVE, READY
 from marquee.serving import STOP_SECONDS
 from marquee.wiring import ROLES, contract
 from marquee.wiring.stores import ALL
 from tests.deploy.manifests import ROOT, Manifests, Object, Pod, example, selects, title
+from tests.support.both import role_of
 
 Complaints = Iterator[str]
 Rule = Callable[[Manifests], Complaints]
@@ -117,6 +119,52 @@ def backends_exist(m: Manifests) -> Complaints:
             service = path["backend"]["service"]
             if (service["name"], *service["port"].values()) not in services:
                 yield f"{title(o)} leads to {service['name']}, which is no Service"
+
+
+def calls_reach_their_roles(m: Manifests) -> Complaints:
+    """Each call of the contract is led to its role, whether a gateway has expressions before
+    prefixes or after them; figures are led nowhere."""
+    matches = [
+        (match, rule["backendRefs"][0]["name"])
+        for o in m.all("HTTPRoute")
+        for rule in o["spec"]["rules"]
+        for match in rule["matches"]
+    ]
+    for order in ORDERS if matches else ():
+        for endpoint in (*contract(), *Docs(()).pages):
+            path = endpoint.path.replace("{movieId}", "tt0111161")
+            wanted = set() if path == "/metrics" else {role_of(endpoint.method, path)}
+            found = led(matches, order, endpoint.method, path)
+            if found != wanted:
+                where = " and ".join(sorted(found)) or "nobody"
+                yield f"{endpoint.method} {path} goes to {where}, with {' > '.join(order)}"
+
+
+ORDERS = (
+    ("Exact", "RegularExpression", "PathPrefix"),  # Envoy Gateway
+    ("Exact", "PathPrefix", "RegularExpression"),  # Istio
+)
+"""In which order gateways try the kinds of matches."""
+
+
+def led(
+    matches: list[tuple[Object, str]], order: tuple[str, ...], method: str, path: str
+) -> set[str]:
+    """The Services that a request may go to, by those of the matches that are the most exact."""
+    ways: dict[tuple[int, int, bool], set[str]] = {}
+    for match, service in matches:
+        kind, value = match["path"]["type"], match["path"]["value"]
+        if matched(kind, value, path) and match.get("method", method) == method:
+            long = len(value) if kind == "PathPrefix" else 0
+            ways.setdefault((-order.index(kind), long, "method" in match), set()).add(service)
+    return ways[max(ways)] if ways else set()
+
+
+def matched(kind: str, value: str, path: str) -> bool:
+    """Expressions count wherever they are found in a path: some gateways have it so."""
+    if kind == "RegularExpression":
+        return re.search(value, path) is not None
+    return path == value or (kind == "PathPrefix" and path.startswith(value.rstrip("/") + "/"))
 
 
 def references_exist(m: Manifests) -> Complaints:
@@ -525,6 +573,7 @@ RULES: tuple[Rule, ...] = (
     ports_are_open,
     probed_ports_are_open,
     backends_exist,
+    calls_reach_their_roles,
     references_exist,
     probed_paths_are_served,
     scalers_scale,

@@ -11,8 +11,10 @@ from pathlib import Path
 import httpx
 import pytest
 
+from marquee.wiring import contract
 from tests.api.asking import Stage, assert_problem, eventually
-from tests.support.gateway import CONFIGURATION, gateway
+from tests.support.both import role_of
+from tests.support.gateway import CONFIGURATION, free_port, gateway
 from tests.support.server import Server, serve
 
 SETTINGS = {"trusted_proxies": "127.0.0.1"}
@@ -60,6 +62,23 @@ def doomed(tmp_path):
 def through_to_doomed(tmp_path, doomed):
     with asked_through(tmp_path, doomed) as client:
         yield client
+
+
+def test_each_call_goes_to_its_role(tmp_path):
+    def told(folder, _):
+        """Beside the gateway a server of each role, which says its name to every call."""
+        text = ""
+        for role in ROLES:
+            at = f"127.0.0.1:{free_port()}"
+            text += f"upstream {role} {{ server {at}; }}\n"
+            text += f"server {{ listen {at}; return 200 {role}; }}\n"
+        (folder / "upstreams.conf").write_text(text)
+
+    with gateway(tmp_path / "gateway", {}, told) as url, httpx.Client(base_url=url) as client:
+        for endpoint in contract():
+            path = endpoint.path.replace("{movieId}", "tt0111161")
+            role = role_of(endpoint.method, path).replace("-", "_")
+            assert client.request(endpoint.method, path).text == role, endpoint
 
 
 def test_a_list_is_never_older_than_marquees_own(server, through):
