@@ -1,6 +1,9 @@
 """What holds for every test: one event loop, and no test that skips and stays green in CI."""
 
+import asyncio
 import faulthandler
+import functools
+import inspect
 import os
 import signal
 from collections.abc import Generator
@@ -71,19 +74,37 @@ class Named:
             self._reporter.write_line(f"\n{report.nodeid} failed ({report.when})")
 
 
+def _time_limit(item: pytest.Item) -> float:
+    """In seconds; 0: none."""
+    marker = item.get_closest_marker("timeout")
+    return float(marker.args[0] if marker else item.config.getini("timeout"))
+
+
 def _end_after(item: pytest.Item) -> None:
     """Ends this process then, with the stacks of its threads; counts anew with every call."""
-    marker = item.get_closest_marker("timeout")
-    if limit := float(marker.args[0] if marker else item.config.getini("timeout")):
+    if limit := _time_limit(item):
         stderr = item.config.stash[STDERR]
         faulthandler.dump_traceback_later(limit + GRACE, exit=True, file=stderr)
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> None:
+    """pytest-timeout cannot end what waits in uvloop: the loop itself does."""
+    limit, test = _time_limit(pyfuncitem), pyfuncitem.obj
+    if limit and inspect.iscoroutinefunction(test):
+
+        @functools.wraps(test)
+        async def limited(*arguments: object, **more: object) -> None:
+            async with asyncio.timeout(limit):
+                await test(*arguments, **more)
+
+        pyfuncitem.obj = limited
+
+
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
-    """A test that its time limit does not end, ends with its process. The limit raises in whatever
-    runs, and an event loop may take that for a callback's own fault; a test that has failed has
-    no limit any more."""
+    """A test that its time limit does not end, ends with its process: uvloop waits on in a fixture,
+    and what has failed has no limit any more while it is taken down."""
     _end_after(item)
     uncovered = item.get_closest_marker("no_cover") is not None
     covering = os.environ.pop("COVERAGE_PROCESS_CONFIG", None) if uncovered else None
