@@ -10,12 +10,15 @@ import pytest
 
 from marquee.http import server as subject
 
+MUCH = 20_000_000
+"""Bytes: more than a connection holds on its way."""
+
 GET = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 async def app(scope, receive, send):
     """Answers with its path; /slow a little later, /body once it has the body; /late thinks a
-    little behind the head."""
+    little behind the head; /much is long, and /more comes in parts."""
     if scope["path"] == "/slow":
         await asyncio.sleep(0.05)
     if scope["path"] == "/body":
@@ -25,24 +28,33 @@ async def app(scope, receive, send):
         if message["type"] == "http.disconnect":
             return
     path = scope["path"].encode()
-    length = (b"content-length", b"%d" % len(path))
+    parts = {b"/much": [bytes(MUCH)], b"/more": [bytes(MUCH // 100)] * 100}.get(path, [path])
+    length = (b"content-length", b"%d" % sum(map(len, parts)))
     await send({"type": "http.response.start", "status": 200, "headers": [length]})
     if scope["path"] == "/late":
         await asyncio.sleep(0.05)
-    await send({"type": "http.response.body", "body": path})
+    for part in parts[:-1]:
+        await send({"type": "http.response.body", "body": part, "more_body": True})
+    await send({"type": "http.response.body", "body": parts[-1]})
 
 
 @pytest.fixture
-async def address(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[tuple[str, int]]:
+async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[subject.Server]:
     monkeypatch.setattr(subject, "HEAD_SECONDS", 0.2)
+    monkeypatch.setattr(subject, "UNREAD_SECONDS", 0.2)
     listening = asyncio.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = subject.Server(app, listening.set)
         task = asyncio.create_task(server.serve([listener]))
         await listening.wait()
-        yield listener.getsockname()
+        yield server
         server.should_exit = True
         await task
+
+
+@pytest.fixture
+def address(server: subject.Server) -> tuple[str, int]:
+    return server.servers[0].sockets[0].getsockname()
 
 
 async def converse(address: tuple[str, int], *parts: bytes, pause: float = 0) -> list[bytes]:
@@ -150,6 +162,34 @@ def test_what_a_stop_cuts_off_is_not_told_one_by_one(error: type, told: bool) ->
 
 async def test_a_silent_connection_is_closed(address) -> None:
     assert await converse(address) == []
+
+
+@pytest.mark.parametrize("path", [b"much", b"more"])
+@pytest.mark.parametrize("head", [GET, GET.replace(b"Host: h", b"Host: h\r\nConnection: close")])
+async def test_who_does_not_read_the_answer_is_not_waited_for(server, address, path, head) -> None:
+    loop = asyncio.get_running_loop()
+    with socket.socket() as client:
+        client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        client.setblocking(False)
+        async with asyncio.timeout(20):
+            await loop.sock_connect(client, address)
+            await loop.sock_sendall(client, head % path)
+            assert await loop.sock_recv(client, 1) == b"H"
+            while server.load() != (0, 0):  # noqa: ASYNC110 - nobody tells
+                await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("path", [b"much", b"more"])
+async def test_who_reads_on_is_waited_for(monkeypatch, server, address, path: bytes) -> None:
+    monkeypatch.setattr(subject, "UNREAD_SECONDS", 60)
+    async with asyncio.timeout(20):
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(GET % path)
+        await reader.readuntil(b"\r\n\r\n")
+        assert len(await reader.readexactly(MUCH)) == MUCH
+        (connection,) = server.server_state.connections
+        assert connection._unread is None
+        writer.close()
 
 
 async def test_head_and_body_leave_in_one_piece(address) -> None:

@@ -26,6 +26,9 @@ KEEP_ALIVE_SECONDS = 75
 HEAD_SECONDS = 20.0
 """Within which a request's head has to come, once it or its connection has begun."""
 
+UNREAD_SECONDS = 60.0
+"""Within which who is answered has to read on, or what is left where we hang up."""
+
 MAX_HEAD = 64 * 1024
 """Bytes of a request's line and headers."""
 
@@ -38,16 +41,22 @@ NO_HOST = "A request has one header Host (RFC 9112, 3.2)."
 
 class Outgoing:
     """A connection's transport on which an answer's head waits for what comes behind it: both leave
-    in one piece, at the price of one write for us and of one packet for whoever reads it."""
+    in one piece, at the price of one write for us and of one packet for whoever reads it.
 
-    def __init__(self, transport: Any) -> None:
+    What is written behind its end is dropped: nobody hears it. ``closing`` is called when it ends
+    and not all that was written has left."""
+
+    def __init__(self, transport: Any, closing: Callable[[], None]) -> None:
         self._transport = transport
+        self._closing = closing
         self._head = b""
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._transport, name)
 
     def write(self, data: bytes) -> None:
+        if self._transport.is_closing():  # uvloop would raise, before it tells that it is so
+            return
         if not self._head and data.startswith(b"HTTP/") and not data.startswith(CONTINUE):
             self._head = data
         else:
@@ -61,6 +70,8 @@ class Outgoing:
     def close(self) -> None:
         self.flush()
         self._transport.close()
+        if self._transport.get_write_buffer_size():
+            self._closing()
 
 
 class Protocol(HttpToolsProtocol):
@@ -70,14 +81,25 @@ class Protocol(HttpToolsProtocol):
     _refused = False
     _fault = NO_HTTP
     _impatience: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
-        super().connection_made(Outgoing(transport))  # type: ignore[arg-type]
+        super().connection_made(Outgoing(transport, self._expect_reader))  # type: ignore[arg-type]
         self._hurry()
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._be_patient()
+        self._has_read()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._expect_reader()
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        if not self.transport.is_closing():
+            self._has_read()
 
     def eof_received(self) -> bool:  # type: ignore[override]
         """Who has said all may still listen: what was asked is answered, then we hang up."""
@@ -143,6 +165,15 @@ class Protocol(HttpToolsProtocol):
         if self._impatience is not None:
             self._impatience.cancel()
             self._impatience = None
+
+    def _expect_reader(self) -> None:
+        if self._unread is None:
+            self._unread = self.loop.call_later(UNREAD_SECONDS, self.transport.abort)
+
+    def _has_read(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _hang_up(self) -> None:
         """Once what was asked is answered."""
@@ -242,9 +273,6 @@ class Server(uvicorn.Server):
 
 
 def worth_telling(record: logging.LogRecord) -> bool:
-    """Not that somebody went away: uvloop lets an answer fail just before it tells us. Nor each
-    answer that a stop has cut off: how many there are is told before."""
+    """Not each answer that a stop has cut off: how many there are is told before."""
     error = record.exc_info[1] if record.exc_info else None
-    if isinstance(error, asyncio.CancelledError):
-        return False
-    return not (isinstance(error, RuntimeError) and "the handler is closed" in str(error))
+    return not isinstance(error, asyncio.CancelledError)
