@@ -21,6 +21,9 @@ from .versions import VERSION, check_schema, named, schema_of
 LOOK_EVERY = 1.0
 """Seconds after which the map is read again, in case a slot has moved."""
 
+LIST_SECONDS = 5.0
+"""So long home is waited for by whoever wants a list."""
+
 REPLICA_SECONDS, REPLICA_RESTS = 1.0, 10.0
 """So long a replica is waited for; then home is asked instead, and it alone for so long."""
 
@@ -298,7 +301,7 @@ class Postgres:
     async def lists(self, job: Job[T]) -> T:
         """What a job reads as of one moment, a second or two ago: from the replica where it
         follows, else from home; where that is away, from the replica as it is."""
-        home = partial(self._lists.transact, job, begin=AS_OF_NOW)
+        home = partial(self._lists.transact, job, begin=AS_OF_NOW, seconds=LIST_SECONDS)
         if self._replica is None:
             return await home()
         replica = partial(self._replica.transact, job, begin=AS_OF_NOW, seconds=REPLICA_SECONDS)
