@@ -92,6 +92,16 @@ def joined(headers: Iterable[Header]) -> dict[bytes, bytes]:
     return found
 
 
+class BrokenOff(Exception):
+    """An answer that does not come to the end that its head has promised: whoever sends it hangs
+    up, so that it is seen. ``status``: the one that it would have, had it not begun."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(status)
+        self.status = status
+
+
+ANYTHING = (Exception, asyncio.CancelledError)
 NOBODY = Caller("", frozenset())
 
 
@@ -218,12 +228,15 @@ class Resource:
                 headers.append((b"content-length", b"%d" % len(body)))
         except Gone:
             return
-        except asyncio.CancelledError:  # we are stopping, and waited as long as we may
-            status, headers, body = failure(StoreAway("This server is stopping."), scope)
-        except Exception as error:  # noqa: BLE001 - the one place where everything has an answer
+        except ANYTHING as error:  # the one place where everything has an answer
             status, headers, body = failure(error, scope)
-        await respond(scope, send, status, headers, body)
-        self._observe(scope, self.path, status, time.perf_counter() - started)
+        try:
+            await respond(scope, send, status, headers, body)
+        except BrokenOff as broken:
+            status = broken.status
+            raise
+        finally:
+            self._observe(scope, self.path, status, time.perf_counter() - started)
 
     async def _answer(self, scope: Scope, receive: Receive) -> Answer:
         endpoint = self._endpoints.get(scope["method"])
@@ -260,8 +273,12 @@ class Resource:
             raise Invalid("The body is no JSON in UTF-8.") from error
 
 
-def failure(error: Exception, scope: Scope) -> tuple[int, list[Header], bytes]:
-    if isinstance(error, TimeoutError):
+def failure(
+    error: Exception | asyncio.CancelledError, scope: Scope
+) -> tuple[int, list[Header], bytes]:
+    if isinstance(error, asyncio.CancelledError):  # we are stopping, and waited as long as we may
+        error = StoreAway("This server is stopping.")
+    elif isinstance(error, TimeoutError):
         error = StoreAway("This took too long.")
     elif not isinstance(error, MarqueeError):
         call: Call | None = scope.get("marquee.call")
@@ -298,8 +315,11 @@ async def respond(
         await send({"type": "http.response.body", "body": body})
         return
     if scope["method"] != "HEAD":
-        async for chunk in body:
-            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        try:
+            async for chunk in body:
+                await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        except ANYTHING as error:
+            raise BrokenOff(failure(error, scope)[0]) from error
     await send({"type": "http.response.body", "body": b""})
 
 

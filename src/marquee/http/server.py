@@ -13,6 +13,7 @@ from httptools import HttpParserError
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ..errors import Invalid, MarqueeError
+from .calls import BrokenOff
 from .problems import HttpError, problem
 
 DRAIN_SECONDS = 8
@@ -273,6 +274,7 @@ class Server(uvicorn.Server):
 
 
 def worth_telling(record: logging.LogRecord) -> bool:
-    """Not each answer that a stop has cut off: how many there are is told before."""
+    """Not each answer that a stop has cut off: how many there are is told before. Nor one that
+    broke off: what became of it is told with all others."""
     error = record.exc_info[1] if record.exc_info else None
-    return not isinstance(error, asyncio.CancelledError)
+    return not isinstance(error, asyncio.CancelledError | BrokenOff)

@@ -6,6 +6,7 @@ from typing import Protocol
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from ..tracing import Tracer
+from .calls import BrokenOff
 from .limits import Network, is_trusted
 
 
@@ -33,8 +34,13 @@ class Traced:
             await send(message)
 
         with self._tracer.request(scope["method"], self._parent(scope)) as answered:
-            await self._app(scope, receive, seen)
-            answered(self._route(scope), status)
+            try:
+                await self._app(scope, receive, seen)
+            except BrokenOff as broken:
+                status = broken.status
+                raise
+            finally:
+                answered(self._route(scope), status)
 
     def _parent(self, scope: Scope) -> str:
         peer = scope["client"][0] if scope.get("client") else ""
