@@ -9,6 +9,7 @@ from typing import Any, Self, TypeVar
 import httpx
 import pytest
 
+from marquee.http.problems import title
 from tests.support.server import Served
 
 T = TypeVar("T")
@@ -126,7 +127,8 @@ def assert_problem(answer: httpx.Response, status: int, pointer: str | None = No
     assert set(problem) - {"suggestions"} == expected
     assert problem["status"] == status
     assert problem["instance"] == answer.request.url.raw_path.decode().partition("?")[0]
-    assert all(problem[name] and isinstance(problem[name], str) for name in ("type", "title"))
+    assert problem["type"] == "about:blank"
+    assert problem["title"] == title(status)
     assert problem["detail"]
     assert "Traceback" not in answer.text
     for error in problem.get("errors", ()):

@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 import pytest
 
+from marquee.http.problems import HttpError, problem
 from tests.api.asking import only_together
 from tests.support.server import Server, serve
 
@@ -64,6 +65,14 @@ def test_every_call_has_a_name_and_a_body_has_an_example(server: Server) -> None
     for operation in operations:
         for content in operation.get("requestBody", {}).get("content", {}).values():
             assert content["example"]
+
+
+def test_an_example_of_a_problem_bears_the_title_that_is_sent(server: Server) -> None:
+    document = httpx.get(f"{server.url}/openapi.json").json()
+    for response in document["components"]["responses"].values():
+        example = response["content"]["application/problem+json"]["example"]
+        status, _, body = problem(HttpError(example["status"], "No."), b"/")
+        assert (example["status"], example["title"]) == (status, json.loads(body)["title"])
 
 
 def test_every_curl_line_works_as_it_stands(demo: Server) -> None:

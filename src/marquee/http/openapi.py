@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from .calls import Endpoint
-from .problems import Problem
+from .problems import Problem, title
 from .shapes import MovieId
 
 Json = dict[str, Any]
@@ -241,7 +241,7 @@ def faults(endpoint: Endpoint) -> list[int]:
 def fault(status: int, told: Fault) -> Json:
     example: Json = {
         "type": "about:blank",
-        "title": told.description.rstrip("."),
+        "title": title(status),
         "status": status,
         "detail": told.detail,
         "instance": "/movies/tt0111161",

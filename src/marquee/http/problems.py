@@ -60,6 +60,11 @@ STATUS: dict[type[MarqueeError], int] = {
 }
 
 
+def title(status: int) -> str:
+    """As RFC 9110 has it: Python knew 413 by its former one until 3.13."""
+    return "Content Too Large" if status == 413 else HTTPStatus(status).phrase
+
+
 def problem(error: Exception, path: bytes) -> tuple[int, list[Header], bytes]:
     """Status, headers and body for an error. What is none of ours says nothing of the inside.
 
@@ -80,7 +85,7 @@ def problem(error: Exception, path: bytes) -> tuple[int, list[Header], bytes]:
         headers.append((b"retry-after", b"%d" % RETRY_SECONDS))
     detail = str(error) if isinstance(error, MarqueeError) else "Something went wrong on our side."
     instance = quote(unquote_to_bytes(path)[:500], safe="/:@!$&'()*+,;=~")
-    body = encode(Problem(HTTPStatus(status).phrase, status, detail, instance, **fields))
+    body = encode(Problem(title(status), status, detail, instance, **fields))
     headers.append((b"content-length", b"%d" % len(body)))
     return status, headers, body
 
