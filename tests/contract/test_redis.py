@@ -8,7 +8,7 @@ import redis.asyncio as driver
 
 from marquee.adapters.redis import Redis, RedisCache, RedisNotices, RedisRateLimiter
 from marquee.model import PLAIN, Chart, ChartQuery
-from marquee.ports import Quota
+from marquee.ports import Kept, Quota
 from tests.contract.test_between_processes import Heard
 from tests.support import engine
 from tests.support.tasks import eventually, running
@@ -113,6 +113,33 @@ class TestWhatIsKept:
         found = await keys(redis)
         assert 400 < len(found) <= 512
         assert all(50_000 < milliseconds < 70_000 for milliseconds in found.values())
+
+
+UNREADABLE = [b"", b"{", b'{"entries":[],"changed_at":7}', b'{"entries":[["a"]]}', b"\xff", b"9"]
+
+
+class TestWhatCannotBeRead:
+    """A chart in another form, or a half of one, is as good as none."""
+
+    @pytest.mark.parametrize("raw", UNREADABLE)
+    async def test_the_ten(self, redis, raw):
+        cache = RedisCache(redis)
+        await cache.put(Chart((), 7, 7, PLAIN))
+        [key] = await keys(redis)
+        await redis.call(key, "HSET", key, "chart", raw)
+        assert await cache.get() is None
+        await cache.put(Chart((), 8, 8, PLAIN))
+        assert await cache.get() == Chart((), 8, 8, PLAIN)
+
+    @pytest.mark.parametrize("raw", UNREADABLE)
+    async def test_another_chart_is_drawn_anew(self, redis, raw):
+        cache = RedisCache(redis)
+        await cache.keep(ChartQuery(), Chart((), 9, 9, PLAIN), 60)
+        [key] = await keys(redis)
+        await redis.call(key, "HSET", key, "chart", raw)
+        assert await cache.look(ChartQuery(), 60) == Kept(None, 0, turn=True)
+        await cache.keep(ChartQuery(), Chart((), 8, 8, PLAIN), 60)
+        assert (await cache.look(ChartQuery(), 60)).chart == Chart((), 8, 8, PLAIN)
 
 
 class TestTime:

@@ -43,7 +43,12 @@ class RedisCache:
     async def look(self, query: ChartQuery, turn: float) -> Kept:
         held = ceil(1000 * (turn + OLD_SECONDS))
         raw, fresh, given = await self._run(LOOK, query, microseconds(turn), held)
-        return Kept(decode(raw), fresh / MICROSECONDS, bool(given))
+        chart = decode(raw)
+        if raw is not None and chart is None:
+            place = self._place(encode(query))
+            await self._redis.call(place, "DEL", place)  # else it might stand in a later one's way
+            return Kept(None, 0, turn=True)
+        return Kept(chart, fresh / MICROSECONDS, bool(given))
 
     async def keep(self, query: ChartQuery, chart: Chart | None, fresh: float = 0) -> None:
         held = ceil(1000 * (max(fresh, 0) + OLD_SECONDS))
@@ -52,8 +57,10 @@ class RedisCache:
 
     async def _run(self, script: Script, query: ChartQuery, *arguments: float | bytes) -> Any:
         asked = encode(query)
-        place = self._redis.name(f"chart:{FORM}:{zlib.crc32(asked) % PLACES}")
-        return await self._redis.run_script(script, place, asked, *arguments)
+        return await self._redis.run_script(script, self._place(asked), asked, *arguments)
+
+    def _place(self, asked: bytes) -> str:
+        return self._redis.name(f"chart:{FORM}:{zlib.crc32(asked) % PLACES}")
 
 
 def microseconds(seconds: float) -> int:
@@ -61,4 +68,8 @@ def microseconds(seconds: float) -> int:
 
 
 def decode(raw: bytes | None) -> Chart | None:
-    return None if raw is None else decode_chart(raw)
+    """The chart that is kept so; one that can't be read is as good as none."""
+    try:
+        return None if raw is None else decode_chart(raw)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return None
