@@ -627,6 +627,23 @@ async def test_unknown_keys_are_no_flood_of_fetches(issuer):
     assert await verifier.verify(token())
 
 
+async def test_a_fetch_that_took_long_is_followed_by_a_pause_all_the_same(issuer):
+    now = 0.0
+    issuer.status = 500
+    issuer.gate.clear()
+    source = jwks_url(issuer.url, clock=lambda: now)
+    asking = asyncio.create_task(source.refresh())
+    await until(lambda: issuer.asked)
+    now += 100
+    issuer.gate.set()
+    await asking
+    await source.refresh()
+    assert issuer.asked == 1
+    now += 5
+    await source.refresh()
+    assert issuer.asked == 2
+
+
 async def test_those_who_wait_share_one_fetch_and_may_go(issuer):
     issuer.gate.clear()
     source = jwks_url(issuer.url)

@@ -108,7 +108,9 @@ class Jwks:
         self._reading: Future[bytes] | None = None
 
     async def refresh(self) -> None:
-        """Read anew, at most once in ``pause`` seconds; who asks meanwhile waits for the same."""
+        """Read anew; who asks meanwhile waits for the same. Not within ``pause`` seconds of the
+        last reading's end, also where it failed: else each who asks would wait for the next one.
+        """
         if self._load is not None or self._clock() >= self._next:
             await self._shared_load()
 
@@ -128,7 +130,6 @@ class Jwks:
     async def _shared_load(self) -> None:
         if self._load is None:
             self._load = asyncio.create_task(self._load_once())
-            self._next = self._clock() + self._pause
         # Whoever goes away does not take the others' answer along.
         await asyncio.shield(self._load)
 
@@ -143,6 +144,7 @@ class Jwks:
             self.problem = None
         finally:
             self._load = None
+            self._next = self._clock() + self._pause
 
     async def _read_in_thread(self) -> bytes:
         """What is read, within the time limit.
