@@ -484,14 +484,7 @@ class Quota(NamedTuple):
     burst: int
 
 
-class Allowance(NamedTuple):
-    """``wait``: seconds until one more is let through, 0 where this one was. ``left``: how many
-    more would be at once; ``reset``: seconds until all of the burst is back."""
-
-    wait: float
-    left: int
-    reset: float
-
-
 class RateLimiter(Protocol):
-    async def take(self, key: str, quota: Quota) -> Allowance: ...
+    async def take(self, key: str, quota: Quota) -> float:
+        """Let one more of this key through: 0; or else the seconds until one will be."""
+        ...

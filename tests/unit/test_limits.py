@@ -10,11 +10,10 @@ from marquee.errors import Unusable
 from marquee.http.limits import (
     LimitExceeded,
     client_address,
-    limit_headers,
     parse_trusted,
     tenfold,
 )
-from marquee.ports import Allowance, Quota
+from marquee.ports import Quota
 
 
 @pytest.mark.parametrize(
@@ -45,15 +44,8 @@ def test_reads_get_tenfold():
     assert tenfold(Quota(60, 60, 20)) == Quota(600, 60, 200)
 
 
-def test_headers_of_a_request_let_through():
-    assert limit_headers("ratings", Quota(60, 60, 20), Allowance(0, 18, 1.2)) == [
-        (b"ratelimit", b'"ratings";r=18;t=2'),
-        (b"ratelimit-policy", b'"ratings";q=60;w=60'),
-    ]
-
-
 def test_headers_of_a_request_refused():
-    error = LimitExceeded("ratings", Quota(60, 60, 20), Allowance(0.001, 0, 19.5))
+    error = LimitExceeded("ratings", Quota(60, 60, 20), 0.001)
     assert error.status == 429
     assert error.headers == (
         (b"ratelimit", b'"ratings";r=0;t=1'),

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ..model import Chart, ChartQuery
-from ..ports import Allowance, Kept, Quota
+from ..ports import Kept, Quota
 
 SECOND = 1_000_000_000
 SHARED_SLOTS = 1024
@@ -95,7 +95,7 @@ class MemoryRateLimiter:
         self._shared: dict[tuple[int, Quota], int] = {}
         self._next_sweep = 0
 
-    async def take(self, key: str, quota: Quota) -> Allowance:
+    async def take(self, key: str, quota: Quota) -> float:
         now = self._clock()
         number, seconds, burst = quota
         interval = -(-seconds * SECOND // number)  # rounded up: never more than the quota
@@ -110,12 +110,12 @@ class MemoryRateLimiter:
         debt = arrival + interval - now
         wait = debt - burst * interval
         if wait > 0:
-            return Allowance(wait / SECOND, 0, (arrival - now) / SECOND)
+            return wait / SECOND
         if slot is None:
             self._arrivals[key] = now + debt
         else:
             self._shared[slot] = now + debt
-        return Allowance(0, -wait // interval, debt / SECOND)
+        return 0
 
     def _find_room(self, key: str, quota: Quota, now: int) -> tuple[tuple[int, Quota] | None, int]:
         """The slot that a new key must share, if any, and when it may go on.

@@ -154,9 +154,9 @@ class Guard:
     async def _take(self, policy: str, key: str, quota: Quota | None) -> None:
         if quota is None:
             return
-        allowance = await self.limiter.take(f"{policy}:{key}", quota)
-        if allowance.wait > 0:
-            raise LimitExceeded(policy, quota, allowance)
+        wait = await self.limiter.take(f"{policy}:{key}", quota)
+        if wait > 0:
+            raise LimitExceeded(policy, quota, wait)
 
     async def admit_address(self, scope: Scope) -> None:
         if self.tenfold is None:

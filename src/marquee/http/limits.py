@@ -14,41 +14,34 @@ from ipaddress import (
 from math import ceil
 
 from ..errors import Unusable
-from ..ports import Allowance, Quota
-from .problems import Header, HttpError
+from ..ports import Quota
+from .problems import HttpError
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 
 
 class LimitExceeded(HttpError):
-    """429: too many requests, with when to come back."""
+    """429: too many requests, with when to come back, and ``RateLimit`` and ``RateLimit-Policy``
+    in the form of draft-ietf-httpapi-ratelimit-headers (-08 and later).
 
-    def __init__(self, policy: str, quota: Quota, allowance: Allowance) -> None:
-        detail = f"Too many requests: try again in {ceil(allowance.wait)} s."
-        super().__init__(429, detail, limit_headers(policy, quota, allowance))
+    ``policy`` is a name of ours: plain ASCII, no quotes. ``wait``: seconds.
+    """
+
+    def __init__(self, policy: str, quota: Quota, wait: float) -> None:
+        # Section 6: Retry-After must not point into the window that RateLimit tells of.
+        seconds = ceil(wait)
+        headers = [
+            (b"ratelimit", f'"{policy}";r=0;t={seconds}'.encode()),
+            (b"ratelimit-policy", f'"{policy}";q={quota.number};w={quota.seconds}'.encode()),
+            (b"retry-after", b"%d" % seconds),
+        ]
+        super().__init__(429, f"Too many requests: try again in {seconds} s.", headers)
 
 
 def tenfold(quota: Quota) -> Quota:
     """What reads, and each client address, get."""
     return Quota(10 * quota.number, quota.seconds, 10 * quota.burst)
-
-
-def limit_headers(policy: str, quota: Quota, allowance: Allowance) -> list[Header]:
-    """``RateLimit`` and ``RateLimit-Policy`` in the form of draft-ietf-httpapi-ratelimit-headers
-    (-08 and later), and ``Retry-After`` where the request was not let through.
-
-    ``policy`` is a name of ours: plain ASCII, no quotes.
-    """
-    # Section 6: Retry-After must not point into the window that RateLimit tells of.
-    window = ceil(allowance.wait or allowance.reset)
-    headers = [
-        (b"ratelimit", f'"{policy}";r={allowance.left};t={window}'.encode()),
-        (b"ratelimit-policy", f'"{policy}";q={quota.number};w={quota.seconds}'.encode()),
-    ]
-    if allowance.wait > 0:
-        headers.append((b"retry-after", b"%d" % window))
-    return headers
 
 
 def parse_trusted(proxies: Iterable[str]) -> tuple[Network, ...]:

@@ -3,7 +3,7 @@
 import hashlib
 
 from ...errors import StoreAway
-from ...ports import Allowance, Quota, RateLimiter
+from ...ports import Quota, RateLimiter
 from .client import Redis, Script
 
 MICROSECONDS = 1_000_000
@@ -19,12 +19,12 @@ class RedisRateLimiter:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def take(self, key: str, quota: Quota) -> Allowance:
+    async def take(self, key: str, quota: Quota) -> float:
         interval = -(-quota.seconds * MICROSECONDS // quota.number)  # never more than the quota
         hidden = hashlib.blake2b(key.encode(), digest_size=16).hexdigest()
         name = self._redis.name(f"limit:{hidden}")
-        wait, left, reset = await self._redis.run_script(LIMIT, name, interval, quota.burst)
-        return Allowance(wait / MICROSECONDS, left, reset / MICROSECONDS)
+        wait: int = await self._redis.run_script(LIMIT, name, interval, quota.burst)
+        return wait / MICROSECONDS
 
 
 class EachByItself:
@@ -35,7 +35,7 @@ class EachByItself:
         self._shared = shared
         self._own = own
 
-    async def take(self, key: str, quota: Quota) -> Allowance:
+    async def take(self, key: str, quota: Quota) -> float:
         try:
             return await self._shared.take(key, quota)
         except StoreAway:
