@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import subprocess
 import sys
 import tarfile
@@ -14,6 +15,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from marquee import __version__
+from marquee.wiring.extras import to_install
 from tests.data import data_dir
 from tests.support.docker import ROOT
 from tests.support.server import Server, environment
@@ -120,3 +122,10 @@ def test_the_wheel_serves_where_there_is_nothing_else(installed: Path, tmp_path:
     assert str(installed.parent) in run(
         installed / "python", "-c", "import marquee; print(marquee.__file__)", folder=tmp_path
     )
+
+
+def test_what_is_missing_is_installed_of_the_wheel_as_it_is_said(dist: Path) -> None:
+    pip, *words = shlex.split(to_install(["kafka", "traces"]).partition(", or")[0])
+    assert pip == "pip"
+    alone = ("--dry-run", "--ignore-installed", "--no-deps", "--no-index")
+    assert f"marquee-{__version__}" in run(sys.executable, "-m", "pip", *words, *alone, folder=dist)

@@ -6,6 +6,7 @@ import sys
 
 import pytest
 
+from marquee import __version__
 from tests.api.asking import Stage, eventually
 from tests.support.collector import collector
 from tests.support.server import Server, environment, serve
@@ -166,7 +167,7 @@ def test_without_the_extra_it_is_said_what_to_install(tmp_path):
         timeout=60,
     )
     assert done.returncode == 2
-    assert "pip install 'marquee[traces]'" in done.stderr
+    assert f"pip install 'marquee-{__version__}-py3-none-any.whl[traces]'" in done.stderr
 
 
 def test_where_nothing_is_traced_nothing_of_it_is_imported(tmp_path):

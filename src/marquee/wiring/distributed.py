@@ -27,6 +27,7 @@ from ..http.operations import Probe
 from ..relay import arrive, settle
 from ..tracing import UNTRACED, Tracer
 from .agreement import Agreement
+from .extras import to_install
 from .stores import ALL, Run, Stores, Unneeded, nothing_to_do
 
 ANSWER_SECONDS = 30.0
@@ -89,10 +90,7 @@ def check_drivers(settings: Settings, needs: Collection[str] = ALL) -> None:
         if store in needs and find_spec(DRIVERS[extra]) is None
     ]
     if missing:
-        raise Unusable(
-            f"Stores on servers need their drivers: pip install 'marquee[{','.join(missing)}]', "
-            "or `make distributed` in a clone."
-        )
+        raise Unusable(f"Stores on servers need their drivers: {to_install(missing)}")
 
 
 @asynccontextmanager

@@ -6,6 +6,7 @@ from .. import __version__
 from ..config import Settings
 from ..errors import Unusable
 from ..tracing import UNTRACED, Tracer
+from .extras import to_install
 
 
 def open_tracer(settings: Settings, roles: Sequence[str]) -> Tracer:
@@ -20,9 +21,6 @@ def open_tracer(settings: Settings, roles: Sequence[str]) -> Tracer:
     try:
         from ..adapters.otlp import OtlpTracer
     except ImportError as missing:
-        raise Unusable(
-            "Traces need OpenTelemetry: pip install 'marquee[traces]', or `make distributed` in a "
-            "clone."
-        ) from missing
+        raise Unusable(f"Traces need OpenTelemetry: {to_install(['traces'])}") from missing
     service = roles[0] if len(roles) == 1 else "marquee"
     return OtlpTracer(url, settings["traces_share"], service, __version__)
