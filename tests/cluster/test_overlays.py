@@ -4,9 +4,10 @@ import re
 
 import pytest
 
+from marquee import __version__
 from tests.api.asking import eventually
 from tests.cluster.control_plane import NODES, PATIENCE
-from tests.deploy.manifests import OVERLAYS, ROOT, Manifests, of, rendered, title, with_ingress
+from tests.deploy.manifests import OVERLAYS, ROOT, Manifests, guided, of, rendered, title
 
 pytestmark = pytest.mark.long
 
@@ -15,7 +16,7 @@ pytestmark = pytest.mark.long
 def overlay(cluster, request, tmp_path_factory):
     """One that the cluster has, and that is up."""
     if request.param == "ingress":
-        folder = with_ingress(tmp_path_factory.mktemp("ingress") / "deploy")
+        folder = guided(tmp_path_factory.mktemp("ingress"), ingress=True)
         found = Manifests("ingress", rendered(folder))
     else:
         found = of(request.param)
@@ -68,7 +69,7 @@ def test_a_new_version_takes_over_and_nobody_is_missing_meanwhile(cluster, overl
         return unsettled(cluster, newer)
 
     before = counts(cluster, "availableReplicas")
-    newer = Manifests(overlay.name, overlay.text.replace("marquee:0.1.0", "marquee:0.2.0"))
+    newer = Manifests(overlay.name, overlay.text.replace(f"marquee:{__version__}", "marquee:next"))
     cluster.kubectl("-n", "marquee", "delete", "job", "migrate", "demo", "--ignore-not-found")
     cluster.apply(newer.text)
     eventually(look, lambda left: not left, within=PATIENCE)

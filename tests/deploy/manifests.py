@@ -4,6 +4,7 @@ cluster would understand it."""
 import functools
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -110,13 +111,21 @@ def of(overlay: str, figures: frozenset[str] = frozenset()) -> Manifests:
     return Manifests(overlay, rendered(KUBERNETES / "overlays" / overlay), figures)
 
 
-def with_ingress(folder: Path) -> Path:
-    """The production overlay, as one is told to have an Ingress instead of HTTPRoutes."""
-    shutil.copytree(ROOT / "deploy", folder)
-    overlay = folder / "kubernetes/overlays/production"
-    file = overlay / "kustomization.yaml"
-    file.write_text(file.read_text().replace("components/httproutes", "components/ingress", 1))
-    return overlay
+def guided(folder: Path, *, ingress: bool) -> Path:
+    """The overlay of one's own that the guide tells to make, in that folder; with HTTPRoutes, or as
+    it is changed for an Ingress."""
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    texts = re.findall(
+        r"^```yaml\n# kustomization.yaml.*?\n(.+?)^```", page, re.DOTALL | re.MULTILINE
+    )
+    ours = os.path.relpath(KUBERNETES, folder)
+    own, other = (
+        yaml.safe_load(re.sub(r"github\S+//deploy/kubernetes(\S+)\?ref=\S+", rf"{ours}\1", text))
+        for text in texts
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "kustomization.yaml").write_text(yaml.safe_dump(own | other if ingress else own))
+    return folder
 
 
 def example(name: str) -> list[Object]:

@@ -86,6 +86,24 @@ def test_a_stop_is_clean_and_what_was_acknowledged_is_there_again(image: str) ->
             assert client.get(path, headers=alice).json()["rate"] == 9.5
 
 
+def test_a_backup_of_its_volume_comes_back(image: str) -> None:
+    path, file = "/movies/tt0068646/users/rate", "/var/lib/marquee/marquee.zip"
+    with container(image, options=(*LOCKED_DOWN, *PUBLISHED)) as name:
+        answers(name, "/movies/top10")
+        token = docker("exec", name, "marquee", "token", "--user", "alice").split()[-1]
+        alice = {"Authorization": f"Bearer {token}"}
+        with asking(name) as client:
+            client.post(path, json={"rate": 9.5}, headers=alice).raise_for_status()
+            docker("exec", name, "marquee", "backup", file)
+            client.post(path, json={"rate": 1}, headers=alice).raise_for_status()
+        docker("stop", name)
+        docker("run", "--rm", "--volumes-from", name, image, "restore", file)
+        docker("start", name)
+        answers(name, "/movies/top10")
+        with asking(name) as client:
+            assert client.get(path, headers=alice).json()["rate"] == 9.5
+
+
 def test_the_argument_picks_the_role(image: str) -> None:
     with container(image, "serve", "top-rated", options=(*LOCKED_DOWN, *PUBLISHED)) as name:
         assert answers(name, "/movies/top10").status_code == 200

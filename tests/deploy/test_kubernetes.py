@@ -12,7 +12,7 @@ import kubernetes_validate
 import pytest
 from psycopg.conninfo import conninfo_to_dict
 
-from marquee import config
+from marquee import __version__, config
 from marquee.adapters.cassandra import address as cassandra
 from marquee.adapters.kafka import client as kafka
 from marquee.adapters.redis import address as redis
@@ -26,9 +26,9 @@ from tests.deploy.manifests import (
     definitions,
     example,
     go,
+    guided,
     of,
     rendered,
-    with_ingress,
 )
 from tests.support.server import serve
 
@@ -36,6 +36,9 @@ pytestmark = pytest.mark.timeout(1200)  # the first time Kustomize and kube-scor
 
 VERSIONS = ("1.32", "1.37")
 """The oldest Kubernetes that is supported, and the newest."""
+
+ALL = (*OVERLAYS, "own", "ingress")
+"""Those, and what the guide makes of the last of them."""
 
 GATEWAY_API = {"HTTPRoute", "Gateway"}
 
@@ -67,19 +70,25 @@ def figures(tmp_path_factory):
 
 
 @pytest.fixture
-def manifests(figures, alternative):
+def manifests(figures, owns):
     """An overlay's, to be changed at will."""
-    known = {"ingress": Manifests("production", rendered(alternative), figures)}
-    return lambda overlay: copy.deepcopy(known.get(overlay) or of(overlay, figures))
+    return lambda overlay: copy.deepcopy(owns.get(overlay) or of(overlay, figures))
 
 
 @pytest.fixture(scope="module")
-def alternative(tmp_path_factory):
-    return with_ingress(tmp_path_factory.mktemp("alternative") / "deploy")
+def owns(tmp_path_factory, figures):
+    """Overlays of one's own, as the guide has them made."""
+    made = {
+        "own": guided(tmp_path_factory.mktemp("own"), ingress=False),
+        "ingress": guided(tmp_path_factory.mktemp("ingress"), ingress=True),
+    }
+    return {
+        name: Manifests("production", rendered(folder), figures) for name, folder in made.items()
+    }
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-@pytest.mark.parametrize("overlay", [*OVERLAYS, "ingress"])
+@pytest.mark.parametrize("overlay", ALL)
 def test_an_overlay_is_of_the_schemas(manifests, overlay, version):
     for o in manifests(overlay).objects:
         if o["kind"] not in GATEWAY_API:
@@ -105,7 +114,7 @@ def test_routes_are_of_the_gateway_apis_schemas():
         jsonschema.validate(routes[0], definitions("HTTPRoute"))
 
 
-@pytest.mark.parametrize("overlay", [*OVERLAYS, "ingress"])
+@pytest.mark.parametrize("overlay", ALL)
 @pytest.mark.parametrize("rule", RULES)
 def test_an_overlay_keeps_our_rules(manifests, overlay, rule):
     assert list(RULES[rule](manifests(overlay))) == []
@@ -170,6 +179,11 @@ def test_the_ingress_leads_to_the_gateway_that_is_tried_elsewhere(manifests):
     assert {name: service.replace("-", "_") for name, service in upstreams} == {
         name: name for name in ("ratings", "movies", "top_rated", "best_pictures")
     }
+
+
+def test_the_guide_is_of_this_version():
+    page = (ROOT / "docs/kubernetes.md").read_text()
+    assert set(re.findall(r"(?:marquee:|ref=v|newTag: )(\d[\d.]*\d)", page)) == {__version__}
 
 
 def test_nothing_refers_to_what_kubectl_lacks():
