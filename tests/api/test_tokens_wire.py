@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 
 from tests.api.asking import assert_problem, eventually
-from tests.support.server import marquee, serve
+from tests.support.server import Server, marquee, serve
 
 ISSUER, AUDIENCE = "https://issuer.example/realms/movies", "movies"
 MINE = "/users/me/ratings"
@@ -314,6 +314,21 @@ def test_an_issuer_that_is_away_is_told_and_its_keys_hold(tmp_path):
         assert client.get(MINE, headers=headers).status_code == 200
         (tmp_path / "gone").rename(file)
         eventually(ready, lambda ready: ready["status"] == "ok")
+
+
+def test_who_takes_no_tokens_asks_no_issuer(tmp_path):
+    with providing(RSA) as provider:
+        told = {"jwks": provider.url, "issuer": ISSUER, "audience": AUDIENCE}
+        server = Server(tmp_path, "top-rated", **told)
+        try:
+            with server.start().client() as client:
+                eventually(
+                    lambda: client.get("/health/ready").status_code, lambda status: status == 200
+                )
+            server.stop()
+        finally:
+            server.kill()
+        assert provider.fetched == 0
 
 
 def test_the_embedded_default_makes_its_own_pair(tmp_path):

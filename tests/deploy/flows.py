@@ -5,10 +5,11 @@ from ipaddress import ip_address, ip_network
 from types import MappingProxyType
 from typing import NamedTuple
 
-from marquee.wiring import HTTP_ROLES, ROLES, USES
+from marquee.wiring import HTTP_ROLES, ROLES, USES, contract
 from marquee.wiring.stores import ALL
 from tests.deploy.manifests import Labels, Manifests, Object, selects
 from tests.deploy.rules import references, store_of
+from tests.support.both import role_of
 
 OWN = "marquee"
 OWN_LABELS = {"kubernetes.io/metadata.name": OWN}
@@ -109,7 +110,8 @@ def wanted(m: Manifests) -> Iterator[Flow]:
     if "gateway" in inside:
         yield GATEWAY.name, "gateway", HTTP
     if m.name == "production":
-        yield from ((name, ISSUER.name, TLS) for name in ROLES)
+        tokens = {role_of(call.method, call.path) for call in contract() if call.token}
+        yield from ((name, ISSUER.name, TLS) for name in tokens)
 
 
 def allowed(m: Manifests) -> Iterator[Flow]:

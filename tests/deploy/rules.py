@@ -406,6 +406,16 @@ HARD = {
 }
 
 
+def files_keep_their_rights(m: Manifests) -> Complaints:
+    """What is on a lasting volume stays as its process wrote it: at each start of a pod that is not
+    told otherwise, all of it is opened to the group, keys too."""
+    for pod in m.pods():
+        lasting = any("persistentVolumeClaim" in v for v in pod.spec.get("volumes", []))
+        kept = pod.spec.get("securityContext", {}).get("fsGroupChangePolicy") == "OnRootMismatch"
+        if (lasting or claims_of(m, pod)) and not kept:
+            yield f"{pod.owner} opens the files of its volume to a group at each start"
+
+
 def resources_are_told(m: Manifests) -> Complaints:
     """Every container says what it needs and may have, and every pod how much it matters."""
     for pod in m.pods():
@@ -580,6 +590,7 @@ RULES: tuple[Rule, ...] = (
     settings_are_known,
     commands_are_known,
     pods_are_restricted,
+    files_keep_their_rights,
     resources_are_told,
     nobody_is_refused,
     drains_are_bounded,

@@ -161,6 +161,21 @@ def test_the_examples_lead_to_stores_that_the_network_lets_through():
         assert [p["port"] for p in egress["ports"]] == [port]
 
 
+def test_the_examples_secrets_may_be_read():
+    """Those that External Secrets asks for, and no others."""
+    secrets = [secret["spec"] for secret in example("settings")]
+    asked = {part["remoteRef"]["key"] for secret in secrets for part in secret["data"]}
+    account, role, binding, store = example("secret-store")
+    ((rule,), (subject,)) = role["rules"], binding["subjects"]
+    assert (set(rule["resourceNames"]), rule["verbs"]) == (asked, ["get"])
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert role["metadata"]["namespace"] == binding["metadata"]["namespace"]
+    reads = store["spec"]["provider"]["kubernetes"]
+    assert reads["remoteNamespace"] == role["metadata"]["namespace"]
+    assert reads["auth"]["serviceAccount"]["name"] == subject["name"] == account["metadata"]["name"]
+    assert {secret["secretStoreRef"]["name"] for secret in secrets} == {store["metadata"]["name"]}
+
+
 def ports(hosts):
     return {int(host.rpartition(":")[2]) for host in hosts.split(",")}
 

@@ -132,7 +132,6 @@ class Marquee:
         stores.on_commit(self._metrics.groups.observe)
         self._runs |= {
             "health": self._health.run,
-            "keys": self._keys.watch,
             "patience": self._guard.patience.run,
             "figures": self._look,
             "loop": self._watch_the_loop,
@@ -154,6 +153,7 @@ class Marquee:
 
         if self.settings["jwks"]:
             self._probes |= {"issuer": hear_issuer, "keys": have_keys}
+        self._runs["keys"] = self._keys.watch
 
     def _ratings(self) -> None:
         self._take_tokens()
