@@ -3,6 +3,7 @@
 import asyncio
 import logging
 import socket
+from contextlib import asynccontextmanager
 
 import pytest
 
@@ -10,19 +11,22 @@ from marquee.adapters.keys import OwnKeys
 from marquee.adapters.memory import MemoryRateLimiter
 from marquee.adapters.otlp import OtlpTracer
 from marquee.errors import StoreAway
+from marquee.http import server as subject
 from marquee.http.app import App
 from marquee.http.auth import Verifier
 from marquee.http.calls import Answer, Endpoint, Guard
 from marquee.http.metrics import Metrics
-from marquee.http.server import Server
 from marquee.http.traced import Traced
 from tests.support.collector import collector
 
+LINE = b"a,b,c\r\n"
+GET = b"GET /pages HTTP/1.1\r\nHost: h\r\n\r\n"
 
-def streamed(error, parts):
+
+def streamed(parts, error):
     async def pages():
-        for _ in range(parts):
-            yield b"a,b,c\r\n"
+        for part in parts:
+            yield part
         raise error
 
     async def handle(_):
@@ -31,24 +35,38 @@ def streamed(error, parts):
     return Endpoint("GET", "/pages", handle, "", "", {200: str}, name="pages")
 
 
-async def asked(app, sent):
-    """All that the server answers before it hangs up."""
+class Told:
+    """What those hear who run it."""
+
+    def __init__(self, folder, *calls):
+        self.metrics = Metrics()
+        self.lines = []
+        guard = Guard(Verifier(OwnKeys(folder), "", ""), MemoryRateLimiter(), None)
+        self.app = App(calls, calls, {}, guard, self.metrics, self._take)
+
+    def _take(self, method, route, status, *_):
+        self.lines.append((method, route, status))
+
+    def check(self, *route):
+        assert self.lines == [route]
+        assert dict(self.metrics.requests) == {route: 1}
+
+
+@asynccontextmanager
+async def serving(app):
+    """Its address; stopped at the end, if not before."""
     listening = asyncio.Event()
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        server = Server(app, listening.set)
-        serving = asyncio.create_task(server.serve([listener]))
-        async with asyncio.timeout(20):
+    async with asyncio.timeout(30):
+        with socket.create_server(("127.0.0.1", 0)) as listener:
+            server = subject.Server(app, listening.set)
+            task = asyncio.create_task(server.serve([listener]))
             await listening.wait()
-            reader, writer = await asyncio.open_connection(*listener.getsockname())
-            writer.write(sent)
-            answer = await reader.read()
-            writer.close()
+            yield listener.getsockname()
             server.should_exit = True
-            await serving
-    return answer
+            await task
 
 
-@pytest.mark.parametrize("parts", [0, 1, 3])
+@pytest.mark.parametrize("number", [0, 1, 3])
 @pytest.mark.parametrize(
     ("error", "status", "lines"),
     [
@@ -57,22 +75,32 @@ async def asked(app, sent):
         (ValueError(), 500, ["a call failed"]),
     ],
 )
-async def test_it_is_cut_off_and_told_of(tmp_path, caplog, error, status, lines, parts):
-    metrics, logged = Metrics(), []
-    guard = Guard(Verifier(OwnKeys(tmp_path), "", ""), MemoryRateLimiter(), None)
-    calls = [streamed(error, parts)]
-    app = App(calls, calls, {}, guard, metrics, lambda *line: logged.append(line[:3]))
-    with collector() as told, caplog.at_level(logging.ERROR):
-        tracer = OtlpTracer(told.url, 1, "test", "0")
-        traced = Traced(app, tracer, (), ())
-        answer = await asked(traced, b"GET /pages HTTP/1.1\r\nHost: h\r\n\r\n")
+async def test_it_is_cut_off_and_told_of(tmp_path, caplog, error, status, lines, number):
+    told = Told(tmp_path, streamed([LINE] * number, error))
+    with collector() as traces, caplog.at_level(logging.ERROR):
+        tracer = OtlpTracer(traces.url, 1, "test", "0")
+        async with serving(Traced(told.app, tracer, (), ())) as address:
+            reader, writer = await asyncio.open_connection(*address)
+            writer.write(GET)
+            answer = await reader.read()
+            writer.close()
         tracer.close()
     head, _, body = answer.partition(b"\r\n\r\n")
     assert head.startswith(b"HTTP/1.1 200 ")
-    assert body == b"7\r\na,b,c\r\n\r\n" * parts  # the end, of no bytes, is missing
-    assert dict(metrics.requests) == {("GET", "/pages", status): 1}
-    assert logged == [("GET", "/pages", status)]
-    (span,) = told.spans
+    assert body == (b"7\r\n%b\r\n" % LINE) * number  # the end, of no bytes, is missing
+    told.check("GET", "/pages", status)
+    (span,) = traces.spans
     assert span.name == "GET /pages"
     assert span.about["http.response.status_code"] == str(status)
     assert [record.message for record in caplog.records] == lines
+
+
+async def test_one_that_a_stop_cuts_off_is_none_that_went_well(tmp_path, monkeypatch):
+    monkeypatch.setattr(subject, "DRAIN_SECONDS", subject.LAST_SECONDS)
+    told = Told(tmp_path, streamed([bytes(200_000)] * 100, ValueError()))
+    async with serving(told.app) as address:
+        reader, writer = await asyncio.open_connection(*address, limit=1)
+        writer.write(GET)
+        await reader.readexactly(1)
+    writer.close()
+    told.check("GET", "/pages", 503)

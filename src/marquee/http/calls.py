@@ -232,9 +232,9 @@ class Resource:
             status, headers, body = failure(error, scope)
         try:
             await respond(scope, send, status, headers, body)
-        except BrokenOff as broken:
-            status = broken.status
-            raise
+        except ANYTHING as error:
+            status = failure(error, scope)[0]
+            raise BrokenOff(status) from error
         finally:
             self._observe(scope, self.path, status, time.perf_counter() - started)
 
@@ -315,11 +315,8 @@ async def respond(
         await send({"type": "http.response.body", "body": body})
         return
     if scope["method"] != "HEAD":
-        try:
-            async for chunk in body:
-                await send({"type": "http.response.body", "body": chunk, "more_body": True})
-        except ANYTHING as error:
-            raise BrokenOff(failure(error, scope)[0]) from error
+        async for chunk in body:
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
     await send({"type": "http.response.body", "body": b""})
 
 
