@@ -104,3 +104,23 @@ async def test_one_that_a_stop_cuts_off_is_none_that_went_well(tmp_path, monkeyp
         await reader.readexactly(1)
     writer.close()
     told.check("GET", "/pages", 503)
+
+
+async def test_a_caller_who_left_amid_the_question_was_answered_nothing(tmp_path):
+    async def never(_):
+        raise AssertionError("the question was not whole")
+
+    told = Told(tmp_path, Endpoint("POST", "/pages", never, "", "", {}, body=int, name="pages"))
+    with collector() as traces:
+        tracer = OtlpTracer(traces.url, 1, "test", "0")
+        async with serving(Traced(told.app, tracer, (), ())) as address:
+            reader, writer = await asyncio.open_connection(*address)
+            head = b"POST /pages HTTP/1.1\r\nHost: h\r\nContent-Type: application/json\r\n"
+            writer.write(head + b"Content-Length: 9\r\n\r\n1")
+            writer.write_eof()
+            assert await reader.read() == b""
+            writer.close()
+        tracer.close()
+    assert told.lines == []
+    (span,) = traces.spans
+    assert "http.response.status_code" not in span.about

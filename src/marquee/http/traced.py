@@ -26,7 +26,7 @@ class Traced:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        status = 500
+        status = 0
 
         async def seen(message: Message) -> None:
             nonlocal status
@@ -40,7 +40,8 @@ class Traced:
                 status = broken.status
                 raise
             finally:
-                answered(self._route(scope), status)
+                if status:  # else its caller went away before there was an answer
+                    answered(self._route(scope), status)
 
     def _parent(self, scope: Scope) -> str:
         peer = scope["client"][0] if scope.get("client") else ""
