@@ -333,6 +333,7 @@ class TestNoHttp:
         answer = exchange(server, sent)
         assert status_of(answer) in {400, 401}, answer
         assert b"application/problem+json" in answer
+        assert b"\r\ndate: " in answer.lower()
         assert (b'"errors":[{"pointer":"",' in answer) == (status_of(answer) == 400)
 
     @pytest.mark.parametrize(

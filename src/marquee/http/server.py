@@ -186,7 +186,7 @@ class Protocol(HttpToolsProtocol):
         self._refused = True
         status, headers, body = problem(error, b"/")
         lines = [b"HTTP/1.1 %d \r\nconnection: close\r\n" % status]
-        lines += [b"%s: %s\r\n" % header for header in headers]
+        lines += [b"%s: %s\r\n" % header for header in self.server_state.default_headers + headers]
         refusal = b"".join([*lines, b"\r\n", body])
 
         def say() -> None:
