@@ -64,21 +64,37 @@ def through_to_doomed(tmp_path, doomed):
         yield client
 
 
-def test_each_call_goes_to_its_role(tmp_path):
+def telling(words):
+    """Beside the gateway a server of each role, which says these words of nginx's to every call."""
+
     def told(folder, _):
-        """Beside the gateway a server of each role, which says its name to every call."""
         text = ""
         for role in ROLES:
             at = f"127.0.0.1:{free_port()}"
             text += f"upstream {role} {{ server {at}; }}\n"
-            text += f"server {{ listen {at}; return 200 {role}; }}\n"
+            text += f"server {{ listen {at}; return 200 {words.format(role=role)}; }}\n"
         (folder / "upstreams.conf").write_text(text)
 
+    return told
+
+
+def test_each_call_goes_to_its_role(tmp_path):
+    told = telling("{role}")
     with gateway(tmp_path / "gateway", {}, told) as url, httpx.Client(base_url=url) as client:
         for endpoint in contract():
             path = endpoint.path.replace("{movieId}", "tt0111161")
             role = role_of(endpoint.method, path).replace("-", "_")
             assert client.request(endpoint.method, path).text == role, endpoint
+
+
+def test_no_client_says_what_its_address_is(tmp_path):
+    """Not one at a private address either, which Marquee may trust as it does the gateway."""
+    told = telling("$http_x_forwarded_for")
+    said = {"X-Forwarded-For": "192.0.2.1, 10.0.0.1"}
+    with gateway(tmp_path / "gateway", {}, told) as url, httpx.Client(base_url=url) as client:
+        for endpoint in contract():
+            path = endpoint.path.replace("{movieId}", "tt0111161")
+            assert client.request(endpoint.method, path, headers=said).text == "127.0.0.1", endpoint
 
 
 def test_a_list_is_never_older_than_marquees_own(server, through):
