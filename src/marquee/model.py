@@ -7,12 +7,12 @@ store. Times and versions are microseconds since 1970, UTC.
 import hmac
 import re
 import zlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from operator import add, mul
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 REMOVED = 21
 """The value of a rating that was taken back. Above every score, so that of two changes with one
@@ -333,3 +333,62 @@ class Nomination:
             additional_info=self.additional_info or other.additional_info,
             movie_id=self.movie_id or other.movie_id,
         )
+
+
+# ---- a bulk of things, as from a file ----------------------------------------------------------
+
+Key = TypeVar("Key", bound=Hashable)
+Told = TypeVar("Told", Movie, Nomination)
+
+
+class Merged(NamedTuple):
+    """What became of a bulk of things: new, put in place of others, already there."""
+
+    added: int = 0
+    replaced: int = 0
+    unchanged: int = 0
+
+    def plus(self, other: "Merged") -> "Merged":
+        return Merged(*(a + b for a, b in zip(self, other, strict=True)))
+
+
+def merge(
+    ratings: Sequence[Rating],
+    stored: Mapping[tuple[str, str], Applied],
+    erased: Mapping[str, int],
+) -> tuple[Merged, list[Rating]]:
+    """What becomes of ratings that bring their own versions, and what is to be kept of them.
+
+    ``stored``: what is kept of each user's movies, removals too; ``erased``: the version of each
+    user's last erasure, above which a rating is lifted.
+    """
+    added = replaced = 0
+    newest: dict[tuple[str, str], Applied] = {}
+    for user_id, movie_id, value, dated in ratings:
+        pair, change = (user_id, movie_id), Applied(max(dated, erased[user_id] + 1), value)
+        before = newest.get(pair) or stored.get(pair, NEVER)
+        if change <= before:
+            continue
+        added += before.value == REMOVED and value != REMOVED
+        replaced += before.value != REMOVED
+        newest[pair] = change
+    kept = [Rating(*pair, value, version) for pair, (version, value) in newest.items()]
+    return Merged(added, replaced, len(ratings) - added - replaced), kept
+
+
+def complete(
+    known: Mapping[Key, Told], told: Sequence[Told], key: Callable[[Told], Key]
+) -> tuple[Merged, dict[Key, Told]]:
+    """What becomes of movies, or of nominations, that a source tells of, and what of them is to be
+    written: what is new, and what is known where something unknown of it is filled in."""
+    added = replaced = 0
+    changed: dict[Key, Told] = {}
+    for one in told:
+        place = key(one)
+        before = changed.get(place) or known.get(place)
+        after = before.completed_by(one) if before else one
+        if after != before:
+            changed[place] = after
+            added += before is None
+            replaced += before is not None
+    return Merged(added, replaced, len(told) - added - replaced), changed

@@ -9,8 +9,8 @@ from typing import Protocol
 
 from . import titles
 from .errors import Invalid, NotFound, StoreAway
-from .model import NO_MOVIE_ID, Movie, Nomination, Standing, has_control, is_movie_id
-from .ports import Catalogue, Merged, Notices
+from .model import NO_MOVIE_ID, Merged, Movie, Nomination, Standing, has_control, is_movie_id
+from .ports import Catalogue, Notices
 
 
 class Nominations(Protocol):

@@ -9,11 +9,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
+from . import titles
 from .model import (
     Applied,
     Chart,
     ChartQuery,
     Erasure,
+    Merged,
     Movie,
     Nomination,
     Pair,
@@ -24,17 +26,6 @@ from .model import (
 )
 
 # ---- ratings, by user --------------------------------------------------------------------------
-
-
-class Merged(NamedTuple):
-    """What became of a bulk of things: new, put in place of others, already there."""
-
-    added: int = 0
-    replaced: int = 0
-    unchanged: int = 0
-
-    def plus(self, other: "Merged") -> "Merged":
-        return Merged(*(a + b for a, b in zip(self, other, strict=True)))
 
 
 class RatingStore(Protocol):
@@ -351,6 +342,11 @@ class Clue(NamedTuple):
     tmdb_id: int | None = None
     title: str | None = None
     year: int | None = None
+
+
+def place_of(nomination: Nomination) -> tuple[int, str]:
+    """What tells a nomination from others: its ceremony, and its title's key."""
+    return nomination.ceremony, titles.key(nomination.title)
 
 
 class Catalogue(Protocol):

@@ -1,12 +1,14 @@
 """``ports.Catalogue``: movies and nominations."""
 
+import random
 from dataclasses import replace
 
 import pytest
 
 from marquee.errors import Conflict
-from marquee.model import Movie, Nomination, RatingChanged, Standing, Totals
-from marquee.ports import Batch, Clue, Merged
+from marquee.importers.rehearsal import RehearsedCatalogue
+from marquee.model import Merged, Movie, Nomination, RatingChanged, Standing, Totals
+from marquee.ports import Batch, Clue, place_of
 
 WHOLE = Movie("tt1", "The Third Man", 1949, ("Film-Noir", "Thriller"), 2**53, "tt1", 1092)
 BARE = Movie("bare", "Bare")
@@ -205,6 +207,32 @@ class TestMerge:
         await store.delete("tt1")
         assert await store.merge([WHOLE]) == Merged(added=1)
 
+    async def test_a_dry_run_foresees_it_all(self, store):
+        """Of any files, one after the other, and what then stands there."""
+        dice = random.Random(20)
+        for deleted in "abc":
+            files = [
+                [
+                    Movie(
+                        dice.choice("abcd"),
+                        dice.choice(("One", "Two")),
+                        dice.choice((None, 1949, 1950)),
+                        dice.choice(((), ("Drama",), ("Noir", "Drama"))),
+                        dice.choice((None, 0, 2**53)),
+                        dice.choice((None, "tt1", "tt2")),
+                        dice.choice((None, 1, 2)),
+                    )
+                    for _ in range(dice.randrange(4))
+                ]
+                for _ in range(5)
+            ]
+            rehearsed = RehearsedCatalogue(store)
+            foreseen = [await rehearsed.merge(file) for file in files]
+            stands = [await rehearsed.get(movie_id) for movie_id in "abcd"]
+            assert [await store.merge(file) for file in files] == foreseen
+            assert [await store.get(movie_id) for movie_id in "abcd"] == stands
+            await store.delete(deleted)
+
 
 class TestNominations:
     async def test_newest_ceremony_first_the_winner_before_the_others_then_by_title(self, store):
@@ -240,6 +268,28 @@ class TestNominations:
         assert await store.merge_nominations([won]) == Merged(replaced=1)
         assert await store.merge_nominations([lost]) == Merged(unchanged=1)
         assert await store.nominations() == [won]
+
+    async def test_a_dry_run_foresees_them_all(self, store):
+        dice = random.Random(20)
+        for _ in range(3):
+            files = [
+                [
+                    nomination(
+                        dice.choice((1, 2)),
+                        dice.choice(("Emma", "EMMA", "Heat")),
+                        won=dice.random() < 0.2,
+                        movie_id=dice.choice((None, None, "a", "b")),
+                        info=dice.choice(("", "", "x", "y")),
+                    )
+                    for _ in range(dice.randrange(4))
+                ]
+                for _ in range(5)
+            ]
+            rehearsed = RehearsedCatalogue(store)
+            foreseen = [await rehearsed.merge_nominations(file) for file in files]
+            assert [await store.merge_nominations(file) for file in files] == foreseen
+            stands = await rehearsed.nominations()
+            assert sorted(await store.nominations(), key=place_of) == sorted(stands, key=place_of)
 
     async def test_a_standing_says_whether_it_won(self, store):
         for id in ("won", "nominated", "never"):

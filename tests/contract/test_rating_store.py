@@ -1,12 +1,13 @@
 """``ports.RatingStore``: the truth, and the outbox beside it."""
 
 import asyncio
+import random
 import time
 
 import pytest
 
-from marquee.model import REMOVED, Rating, RatingChanged
-from marquee.ports import Merged
+from marquee.importers.rehearsal import RehearsedRatings
+from marquee.model import REMOVED, Merged, Rating, RatingChanged
 
 LONG_AGO = 1_000_000_000_000_000
 HOUR = 3_600_000_000
@@ -141,6 +142,28 @@ class TestMerge:
 
     async def test_nothing(self, store):
         assert await store.merge([]) == Merged()
+
+    async def test_a_dry_run_foresees_it_all(self, store):
+        """Of any files, one after the other; "gone" was erased, so that all is lifted to above."""
+        dice = random.Random(20)
+        await store.write("gone", "a", 5)
+        await store.erase("gone")
+        for _ in range(3):
+            files = [
+                [
+                    Rating(
+                        dice.choice(("u", "v", "gone")),
+                        dice.choice("abc"),
+                        dice.choice((1, 2, 20, REMOVED)),
+                        LONG_AGO + dice.randrange(4),
+                    )
+                    for _ in range(dice.randrange(6))
+                ]
+                for _ in range(6)
+            ]
+            rehearsed = RehearsedRatings(store)
+            foreseen = [await rehearsed.merge(file) for file in files]
+            assert [await store.merge(file) for file in files] == foreseen
 
     async def test_a_version_below_1_is_lifted_to_it(self, stores):
         for version in (0, -5):

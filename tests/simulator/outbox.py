@@ -17,11 +17,12 @@ from marquee.model import (
     REMOVED,
     Applied,
     Erasure,
+    Merged,
     Rating,
     RatingChanged,
     rater_of,
 )
-from marquee.ports import Intent, Lease, Merged
+from marquee.ports import Intent, Lease
 from tests.simulator.stores import (
     PAGE,
     LogDisk,

@@ -21,6 +21,7 @@ from marquee.model import (
     Chart,
     ChartQuery,
     Erasure,
+    Merged,
     Movie,
     Nomination,
     Pair,
@@ -37,7 +38,7 @@ from marquee.model import (
     rater_of,
     slot_of,
 )
-from marquee.ports import Batch, Clue, Correction, DeadLetter, Kept, Merged, Poison, Position
+from marquee.ports import Batch, Clue, Correction, DeadLetter, Kept, Poison, Position
 
 PAGE = 100
 DEFAULT = Prior()

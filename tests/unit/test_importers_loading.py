@@ -14,8 +14,7 @@ from marquee import demo, exports, importers
 from marquee.adapters.sqlite import Database, SqliteCatalogue, SqliteRatings
 from marquee.errors import Invalid
 from marquee.importers import loading
-from marquee.model import Movie, Nomination, Rating
-from marquee.ports import Merged
+from marquee.model import Merged, Movie, Nomination, Rating
 from tests.data import data_dir
 
 HEAT = Movie("tt0113277", "Heat", 1995, ("Crime",), None, "tt0113277", 949)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from ..model import Movie, Nomination, Rating
+from ..model import Merged, Movie, Nomination, Rating
 from ..movies import nominate
-from ..ports import Clue, Merged
-from ..titles import key
+from ..ports import Clue, place_of
 from .matching import CatalogueSink, Matcher, clues_of
 from .reading import Reading
 from .rows import Asked, MovieRow, NominationRow, RatingRow, Row, RowError, Skipped, shown
@@ -225,7 +224,7 @@ class Loader:
             movie_ids = found[row.clue]
             movie_id = movie_ids[0] if len(movie_ids) == 1 else None
             nomination = replace(row.nomination, movie_id=movie_id)
-            place = nomination.ceremony, key(nomination.title)
+            place = place_of(nomination)
             before = gathered.get(place)
             if before is not None:
                 self._leave_out(name, RowError(row.line, SAID_AGAIN, nomination.title))

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
 from .. import titles
-from ..model import Movie, Standing
+from ..model import Merged, Movie, Standing
 from ..movies import Nominations
-from ..ports import Clue, Merged
+from ..ports import Clue
 
 MOST_REMEMBERED = 300_000
 

@@ -4,13 +4,13 @@ They answer from the real ones, or from none that are there yet, and from what t
 written, and count alike.
 """
 
-from collections import defaultdict
+from collections import ChainMap, defaultdict
 from collections.abc import Sequence
 from itertools import groupby
 from typing import Protocol
 
-from ..model import NEVER, REMOVED, Applied, Movie, Nomination, Rating, Standing, Totals
-from ..ports import Clue, Merged
+from ..model import Applied, Merged, Movie, Nomination, Rating, Standing, Totals, complete, merge
+from ..ports import Clue, place_of
 from ..titles import key
 from .matching import clues_of
 
@@ -71,20 +71,13 @@ class RehearsedRatings:
             movie_ids = [rating.movie_id for rating in theirs]
             erased[user_id], kept = await self._store.stored(user_id, movie_ids)
             stored.update(((user_id, movie_id), before) for movie_id, before in kept.items())
-        added = replaced = 0
-        for user_id, movie_id, value, dated in ratings:
-            pair, change = (user_id, movie_id), Applied(max(dated, erased[user_id] + 1), value)
-            before = (
-                self._written.get(pair) or self._written_before.get(pair) or stored.get(pair, NEVER)
-            )
-            if change <= before:
-                continue
-            added += before.value == REMOVED
-            replaced += before.value != REMOVED
-            self._written[pair] = change
+        stands = ChainMap(self._written, self._written_before, stored)
+        merged, written = merge(ratings, stands, erased)
+        for user_id, movie_id, value, version in written:
+            self._written[user_id, movie_id] = Applied(version, value)
         if len(self._written) > MOST_PAIRS:
             self._written_before, self._written = self._written, {}
-        return Merged(added, replaced, len(ratings) - added - replaced)
+        return merged
 
 
 class RehearsedCatalogue:
@@ -112,38 +105,28 @@ class RehearsedCatalogue:
         return answers
 
     async def merge(self, movies: Sequence[Movie]) -> Merged:
-        added = replaced = 0
-        for movie in movies:
-            standing = await self.get(movie.id)
-            whole = standing.movie.completed_by(movie) if standing else movie
-            if standing and whole == standing.movie:
-                continue
-            added += standing is None
-            replaced += standing is not None
-            self._movies[movie.id] = whole
-            for clue in clues_of(whole):
+        standings = [await self.get(movie.id) for movie in movies]
+        known = {standing.movie.id: standing.movie for standing in standings if standing}
+        merged, changed = complete(known, movies, lambda movie: movie.id)
+        self._movies.update(changed)
+        for movie in changed.values():
+            for clue in clues_of(movie):
                 self._answers[clue].add(movie.id)
-        return Merged(added, replaced, len(movies) - added - replaced)
+        return merged
 
     async def nominations(self) -> list[Nomination]:
         return list((await self._all_nominations()).values())
 
     async def merge_nominations(self, nominations: Sequence[Nomination]) -> Merged:
         known = await self._all_nominations()
-        added = replaced = 0
-        for nomination in nominations:
-            place = nomination.ceremony, key(nomination.title)
-            before = known.get(place)
-            after = before.completed_by(nomination) if before else nomination
-            added += before is None
-            replaced += before is not None and after != before
-            known[place] = after
-        return Merged(added, replaced, len(nominations) - added - replaced)
+        merged, changed = complete(known, nominations, place_of)
+        known.update(changed)
+        return merged
 
     async def _all_nominations(self) -> dict[tuple[int, str], Nomination]:
         if self._nominations is None:
             real = await self._catalogue.nominations()
-            self._nominations = {(n.ceremony, key(n.title)): n for n in real}
+            self._nominations = {place_of(each): each for each in real}
         return self._nominations
 
 

@@ -21,8 +21,7 @@ from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from ...errors import StoreAway
-from ...model import REMOVED, Applied, Erasure, Rating, VersionClock, rater_of
-from ...ports import Merged
+from ...model import REMOVED, Applied, Erasure, Merged, Rating, VersionClock, merge, rater_of
 from ...tracing import UNTRACED
 from .cluster import Cassandra, Row
 
@@ -105,20 +104,9 @@ class CassandraRatings:
             movies[rating.user_id][rating.movie_id] = None
         erased = dict(zip(movies, await each(self._last_erasure, movies), strict=True))
         stands = {r[:2]: Applied(r.version, r.value) for r in await self._these(movies)}
-        added = replaced = 0
-        fresh: dict[tuple[str, str], Rating] = {}
-        for rating in ratings:
-            pair = rating[:2]
-            change = Applied(max(rating.version, erased[rating.user_id] + 1), rating.value)
-            before = stands.get(pair, Applied(0, REMOVED))
-            if change <= before:
-                continue
-            added += before.value == REMOVED and change.value != REMOVED
-            replaced += before.value != REMOVED
-            stands[pair] = change
-            fresh[pair] = rating._replace(version=change.version)
-        await each(self._keep, fresh.values())
-        return Merged(added, replaced, len(ratings) - added - replaced)
+        merged, kept = merge(ratings, stands, erased)
+        await each(self._keep, kept)
+        return merged
 
     async def stored(
         self, user_id: str, movie_ids: Sequence[str]

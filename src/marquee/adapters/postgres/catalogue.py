@@ -11,8 +11,8 @@ import msgspec
 
 from ... import titles
 from ...errors import Conflict
-from ...model import Movie, Nomination, Standing, Totals, has_control
-from ...ports import Clue, Merged
+from ...model import Merged, Movie, Nomination, Standing, Totals, complete, has_control
+from ...ports import Clue, place_of
 from .server import Cursor, Row, rows_of
 from .shards import Postgres, SlotMap
 
@@ -252,18 +252,10 @@ async def merge(cursor: Cursor, parts: dict[int, list[Movie]]) -> Merged:
 
 async def merge_slot(cursor: Cursor, slot: int, movies: Sequence[Movie]) -> Merged:
     known = {movie.id: movie for movie in await lock(cursor, slot, movies) if movie}
-    added = replaced = 0
-    changed: dict[str, Movie] = {}
-    for movie in movies:
-        before = known.get(movie.id)
-        after = before.completed_by(movie) if before else movie
-        if after != before:
-            known[movie.id] = changed[movie.id] = after
-            added += before is None
-            replaced += before is not None
+    merged, changed = complete(known, movies, lambda movie: movie.id)
     if changed:
         await write(cursor, slot, changed.values())
-    return Merged(added, replaced, len(movies) - added - replaced)
+    return merged
 
 
 async def lock(cursor: Cursor, slot: int, movies: Iterable[Movie]) -> list[Movie | None]:
@@ -285,21 +277,13 @@ async def merge_nominations(cursor: Cursor, nominations: Sequence[Nomination]) -
     await cursor.execute(LOCK_NOMINATIONS)
     ceremonies = list({told.ceremony for told in nominations})
     rows = await rows_of(cursor, NOMINATED, (ceremonies,))
-    known = {key_of_nomination(n): n for n in map(nomination, rows)}
-    added = replaced = 0
-    changed: dict[tuple[int, str], Nomination] = {}
-    for told in nominations:
-        key = key_of_nomination(told)
-        before = known.get(key)
-        after = before.completed_by(told) if before else told
-        if after != before:
-            known[key] = changed[key] = after
-            added += before is None
-            replaced += before is not None
+    known = {place_of(each): each for each in map(nomination, rows)}
+    merged, changed = complete(known, nominations, place_of)
     if changed:
-        await cursor.executemany(NOMINATE, [nomination_row(key, n) for key, n in changed.items()])
+        rows = [nomination_row(place, each) for place, each in changed.items()]
+        await cursor.executemany(NOMINATE, rows)
         await cursor.execute(REVISE)
-    return Merged(added, replaced, len(nominations) - added - replaced)
+    return merged
 
 
 # ---- rows --------------------------------------------------------------------------------------
@@ -350,18 +334,14 @@ def meant(clue: Clue, found: defaultdict[Any, list[str]]) -> tuple[str, ...]:
     return ()
 
 
-def key_of_nomination(told: Nomination) -> tuple[int, str]:
-    return told.ceremony, titles.key(told.title)
-
-
 def nomination(row: Row) -> Nomination:
     ceremony, title, year, year_label, won, additional_info, movie_id = row
     return Nomination(ceremony, title, year, year_label, won, additional_info, movie_id)
 
 
-def nomination_row(key: tuple[int, str], told: Nomination) -> Row:
+def nomination_row(place: tuple[int, str], told: Nomination) -> Row:
     return (
-        *key,
+        *place,
         told.title,
         told.year,
         told.year_label,

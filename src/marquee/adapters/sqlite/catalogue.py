@@ -8,8 +8,8 @@ import msgspec
 
 from ... import titles
 from ...errors import Conflict
-from ...model import Movie, Nomination, Standing
-from ...ports import Clue, Merged
+from ...model import Merged, Movie, Nomination, Standing, complete
+from ...ports import Clue, place_of
 from .database import PAGE, Database
 from .totals import decode_totals
 
@@ -120,52 +120,36 @@ class SqliteCatalogue:
 
     async def merge(self, movies: Sequence[Movie]) -> Merged:
         def job(connection: sqlite3.Connection) -> Merged:
-            added = replaced = 0
-            for movie in movies:
-                known = next(
-                    select(connection, "WHERE id = ? AND title IS NOT NULL", (movie.id,)), None
-                )
-                if known is None:
-                    added += 1
-                    write_movie(connection, movie)
-                elif (whole := known.movie.completed_by(movie)) != known.movie:
-                    replaced += 1
-                    write_movie(connection, whole)
-            if added or replaced:
+            where = "WHERE id = ? AND title IS NOT NULL"
+            known = {
+                standing.movie.id: standing.movie
+                for movie in movies
+                for standing in select(connection, where, (movie.id,))
+            }
+            merged, changed = complete(known, movies, lambda movie: movie.id)
+            for movie in changed.values():
+                write_movie(connection, movie)
+            if changed:
                 revise(connection)
-            return Merged(added, replaced, len(movies) - added - replaced)
+            return merged
 
         return await self._database.write(job)
 
     async def merge_nominations(self, nominations: Sequence[Nomination]) -> Merged:
         def job(connection: sqlite3.Connection) -> Merged:
-            added = replaced = 0
-            for told in nominations:
-                key = (told.ceremony, titles.key(told.title))
-                row = connection.execute(
-                    f"{NOMINATION} WHERE ceremony = ? AND title_key = ?", key
-                ).fetchone()
-                known = nomination(row) if row else None
-                new = known.completed_by(told) if known else told
-                if new == known:
-                    continue
-                connection.execute(
-                    PUT_NOMINATION,
-                    (
-                        *key,
-                        new.title,
-                        new.year,
-                        new.year_label,
-                        new.won,
-                        new.additional_info,
-                        new.movie_id,
-                    ),
+            known = {
+                place: nomination(row)
+                for place in map(place_of, nominations)
+                for row in connection.execute(
+                    f"{NOMINATION} WHERE ceremony = ? AND title_key = ?", place
                 )
-                added += known is None
-                replaced += known is not None
-            if added or replaced:
+            }
+            merged, changed = complete(known, nominations, place_of)
+            rows = [nomination_row(place, each) for place, each in changed.items()]
+            connection.executemany(PUT_NOMINATION, rows)
+            if changed:
                 revise(connection)
-            return Merged(added, replaced, len(nominations) - added - replaced)
+            return merged
 
         return await self._database.write(job)
 
@@ -193,6 +177,18 @@ PUT_NOMINATION = """
 def nomination(row: tuple[Any, ...]) -> Nomination:
     ceremony, title, year, year_label, won, additional_info, movie_id = row
     return Nomination(ceremony, title, year, year_label, bool(won), additional_info, movie_id)
+
+
+def nomination_row(place: tuple[int, str], told: Nomination) -> tuple[Any, ...]:
+    return (
+        *place,
+        told.title,
+        told.year,
+        told.year_label,
+        told.won,
+        told.additional_info,
+        told.movie_id,
+    )
 
 
 def select(

@@ -4,8 +4,7 @@ import sqlite3
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import lru_cache, partial
 
-from ...model import REMOVED, Applied, Erasure, Rating, VersionClock, rater_of
-from ...ports import Merged
+from ...model import REMOVED, Applied, Erasure, Merged, Rating, VersionClock, merge, rater_of
 from ...tracing import UNTRACED
 from .database import PAGE, Database, agreed, now_us
 
@@ -69,25 +68,15 @@ class SqliteRatings:
 
         def job(connection: sqlite3.Connection) -> Merged:
             erased = {user: last_erasure(connection, rater) for user, rater in raters.items()}
-            added = replaced = 0
-            rows, events = [], []
-            fresh: dict[tuple[str, str], tuple[int, int]] = {}
-            for user_id, movie_id, value, dated in ratings:
-                version = max(dated, erased[user_id] + 1)
-                stored = fresh.get((user_id, movie_id))
-                if stored is None:
-                    row = connection.execute(READ, (user_id, movie_id)).fetchone()
-                    stored = (row[1], row[0]) if row else (0, REMOVED)
-                if (version, value) <= stored:
-                    continue
-                added += stored[1] == REMOVED and value != REMOVED
-                replaced += stored[1] != REMOVED
-                fresh[user_id, movie_id] = (version, value)
-                rows.append((user_id, movie_id, value, version))
-                events.append((movie_id, raters[user_id], version, value))
-            connection.executemany(PUT, rows)
+            stored = {}
+            for user_id, movie_id, *_ in ratings:
+                if applied := applied_of(connection, user_id, movie_id):
+                    stored[user_id, movie_id] = applied
+            merged, kept = merge(ratings, stored, erased)
+            connection.executemany(PUT, kept)
+            events = [(movie, raters[user], version, value) for user, movie, value, version in kept]
             connection.executemany(SEND, events)
-            return Merged(added, replaced, len(ratings) - added - replaced)
+            return merged
 
         return await self._database.write(job)
 
@@ -99,8 +88,8 @@ class SqliteRatings:
         def job(connection: sqlite3.Connection) -> tuple[int, dict[str, Applied]]:
             found = {}
             for movie_id in movie_ids:
-                if row := connection.execute(READ, (user_id, movie_id)).fetchone():
-                    found[movie_id] = Applied(version=row[1], value=row[0])
+                if applied := applied_of(connection, user_id, movie_id):
+                    found[movie_id] = applied
             return last_erasure(connection, rater), found
 
         return await self._database.read(job)
@@ -172,6 +161,12 @@ class SqliteRatings:
     def _keep_clock(self, connection: sqlite3.Connection) -> None:
         if self._clock.last > self._kept:
             connection.execute("UPDATE clock SET last = ?", (self._clock.last,))
+
+
+def applied_of(connection: sqlite3.Connection, user_id: str, movie_id: str) -> Applied | None:
+    """What is kept of a pair, a removal too; None where nothing ever was."""
+    row = connection.execute(READ, (user_id, movie_id)).fetchone()
+    return Applied(version=row[1], value=row[0]) if row else None
 
 
 def last_erasure(connection: sqlite3.Connection, rater: bytes) -> int:
