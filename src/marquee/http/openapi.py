@@ -40,7 +40,7 @@ HEADERS = {
     "Cache-Control": ("string", "How long others may keep this."),
     "ETag": ("string", "Stands for this content, for `If-None-Match`."),
     "Location": ("string", "The path of what was added."),
-    "RateLimit": ("string", "What is left of the quota, and when it is whole again."),
+    "RateLimit": ("string", "What is left of the quota, and in how many seconds there is more."),
     "RateLimit-Policy": ("string", "The quota, and its window in seconds."),
     "Retry-After": ("integer", "Seconds after which to try again."),
     "WWW-Authenticate": ("string", "`Bearer`, and what is wrong with the token."),
