@@ -227,6 +227,9 @@ class Prior(NamedTuple):
     weight: int = 10
     mean: int = 650
 
+    def __str__(self) -> str:
+        return f"weight {self.weight}, mean {self.mean / 100:g}"
+
 
 PLAIN = Prior(weight=0)
 

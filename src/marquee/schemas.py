@@ -1,4 +1,4 @@
-"""The numbered steps of a store's schema, and which releases go on with a store that has had them.
+"""What a store was made with, and who goes on with it: the numbered steps of its schema, its prior.
 
 A step is a file, ``0004.sql``, and a store's version is how many it has had. A release goes on with
 a version that it does not know where the newer one let it: the line ``-- floor: 3`` in a step says
@@ -6,11 +6,12 @@ that whoever knows step 3 can. A step without that line is one for which all hav
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from importlib.resources.abc import Traversable
 from typing import NamedTuple
 
 from .errors import Unusable
+from .model import Prior
 
 FLOOR = re.compile(r"^-- floor: (\d+)$", re.MULTILINE)
 
@@ -69,3 +70,23 @@ def told(schema: Schema, known: int) -> str:
             "as it is"
         )
     return "the schema is up to date"
+
+
+# ---- the prior ---------------------------------------------------------------------------------
+
+Priors = Callable[[Prior], Prior]
+"""What settings make of the prior that stands."""
+
+
+def unchanged(prior: Prior) -> Prior:
+    return prior
+
+
+def check_prior(stands: Prior, prior: Priors) -> None:
+    """Raises ``Unusable`` where the settings make another one of the prior that stands."""
+    wanted = prior(stands)
+    if wanted != stands:
+        raise Unusable(
+            f"The totals were made with the prior {stands}, and the settings say {wanted}: run "
+            "`marquee migrate` to change it, or take the setting away."
+        )

@@ -1,4 +1,4 @@
-"""Which releases go on with a store whose schema is newer than they know."""
+"""Which releases, and which settings, go on with a store as it was made."""
 
 import pytest
 
@@ -6,7 +6,8 @@ from marquee.adapters.cassandra import migration
 from marquee.adapters.postgres import versions
 from marquee.adapters.sqlite import database
 from marquee.errors import Unusable
-from marquee.schemas import Schema, check_fits, fits, parse, told
+from marquee.model import Prior
+from marquee.schemas import Schema, check_fits, check_prior, fits, parse, told, unchanged
 
 MAKE = "CREATE TABLE a (b)"
 
@@ -60,3 +61,10 @@ def test_migrate_says_what_it_left_alone():
 def test_a_release_goes_on_with_its_own_schema(store):
     for step in store.steps():
         assert 1 <= step.floor <= step.number
+
+
+def test_a_store_goes_on_with_the_prior_that_it_has():
+    check_prior(Prior(3, 655), unchanged)
+    check_prior(Prior(3, 655), lambda _: Prior(3, 655))
+    with pytest.raises(Unusable, match=r"weight 3, mean 6.55, .* say weight 0, mean 6.5: run"):
+        check_prior(Prior(3, 655), lambda _: Prior(0))

@@ -12,6 +12,7 @@ from ..adapters.memory import MemoryCache, MemoryNotices, MemoryRateLimiter
 from ..aggregation import Aggregator
 from ..config import Settings
 from ..errors import MarqueeError, Unusable
+from ..schemas import unchanged
 from ..tracing import UNTRACED, Tracer
 from .keys import key_folder
 from .stores import Stores, Unneeded, nothing_to_do
@@ -92,7 +93,7 @@ async def opened(
 def migrate(settings: Settings) -> list[str]:
     path = database_file(settings)
     new = not path.exists()
-    done = [sqlite.prepare(path, settings.prior if new else sqlite.unchanged)]
+    done = [sqlite.prepare(path, settings.prior if new else unchanged)]
     if sqlite.change_prior(path, settings.prior):
         done.append(f"{path}: every rate is drawn anew by the prior that is set")
     return done

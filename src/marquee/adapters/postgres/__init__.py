@@ -8,7 +8,7 @@ these stand ``totals``, ``catalogue`` and ``charts``; ``migrating`` makes the sc
 from .catalogue import PostgresCatalogue
 from .charts import PostgresCharts
 from .diagnosing import diagnose
-from .migrating import migrate, unchanged
+from .migrating import migrate
 from .moving import move_slots
 from .shards import Postgres
 from .totals import PostgresTotals
@@ -21,5 +21,4 @@ __all__ = [
     "diagnose",
     "migrate",
     "move_slots",
-    "unchanged",
 ]

@@ -3,7 +3,9 @@
 import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Collection, Iterable, Sequence
+from dataclasses import astuple
 from functools import partial
+from itertools import starmap
 from operator import itemgetter
 from typing import Any
 
@@ -152,7 +154,7 @@ class PostgresCatalogue:
         )
 
     async def nominations(self) -> list[Nomination]:
-        return [nomination(row) for row in await self._postgres.home.fetch(NOMINATIONS)]
+        return [Nomination(*row) for row in await self._postgres.home.fetch(NOMINATIONS)]
 
     async def revision(self) -> int:
         """The sum of all shards'."""
@@ -277,10 +279,10 @@ async def merge_nominations(cursor: Cursor, nominations: Sequence[Nomination]) -
     await cursor.execute(LOCK_NOMINATIONS)
     ceremonies = list({told.ceremony for told in nominations})
     rows = await rows_of(cursor, NOMINATED, (ceremonies,))
-    known = {place_of(each): each for each in map(nomination, rows)}
+    known = {place_of(each): each for each in starmap(Nomination, rows)}
     merged, changed = complete(known, nominations, place_of)
     if changed:
-        rows = [nomination_row(place, each) for place, each in changed.items()]
+        rows = [(*place, *astuple(each)[1:]) for place, each in changed.items()]
         await cursor.executemany(NOMINATE, rows)
         await cursor.execute(REVISE)
     return merged
@@ -332,20 +334,3 @@ def meant(clue: Clue, found: defaultdict[Any, list[str]]) -> tuple[str, ...]:
         if asked in found:
             return tuple(found[asked][:2])
     return ()
-
-
-def nomination(row: Row) -> Nomination:
-    ceremony, title, year, year_label, won, additional_info, movie_id = row
-    return Nomination(ceremony, title, year, year_label, won, additional_info, movie_id)
-
-
-def nomination_row(place: tuple[int, str], told: Nomination) -> Row:
-    return (
-        *place,
-        told.title,
-        told.year,
-        told.year_label,
-        told.won,
-        told.additional_info,
-        told.movie_id,
-    )

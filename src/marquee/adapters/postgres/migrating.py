@@ -15,9 +15,9 @@ from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from ...errors import Unusable
 from ...model import Prior
-from ...schemas import Schema, told
+from ...schemas import Priors, Schema, told, unchanged
 from .server import parameters
-from .shards import AGREED, MAP, Priors, describe, dict_of, prior_of
+from .shards import AGREED, MAP, dict_of, prior_of
 from .versions import VERSION, check_known, named, schema_of, steps
 
 SLOTS = 16
@@ -82,10 +82,6 @@ GRANTS = """
 Connection = psycopg.Connection[tuple[Any, ...]]
 
 
-def unchanged(prior: Prior) -> Prior:
-    return prior
-
-
 def migrate(
     urls: Sequence[str],
     slots: int | None = None,
@@ -108,7 +104,7 @@ def migrate(
         now = prior(prior_of(agreed(home)))
         drawn = [draw_anew(shard, now) for shard in reversed(shards)]  # home last: it is asked
         if any(drawn):
-            done.append(f"every rate is drawn by the prior {describe(now)}")
+            done.append(f"every rate is drawn by the prior {now}")
         return done
 
 

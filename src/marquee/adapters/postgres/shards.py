@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 from ...errors import MarqueeError, NotMade, StoreAway, Unusable
 from ...model import Prior, slot_of
+from ...schemas import Priors, check_prior
 from .server import Cursor, Job, Row, Server, rows_of
 from .versions import VERSION, check_schema, named, schema_of
 
@@ -45,8 +46,6 @@ REACHED = "SELECT at >= %s::pg_lsn, at::text FROM pg_last_wal_replay_lsn() AS at
 WRITTEN = "SELECT at::text, at < %s::pg_lsn FROM pg_current_wal_lsn() AS at"
 
 T = TypeVar("T")
-Priors = Callable[[Prior], Prior]
-"""What settings make of the prior that stands."""
 
 log = logging.getLogger(__name__)
 
@@ -141,12 +140,7 @@ class Postgres:
         await self._check_versions()
         stands = (await self.read_map()).prior
         await self._check_set()
-        if prior(stands) != stands:
-            raise Unusable(
-                f"The totals were made with the prior {describe(stands)}, and the settings say "
-                f"{describe(prior(stands))}: run `marquee migrate` to change it, or take the "
-                "setting away."
-            )
+        check_prior(stands, prior)
 
     async def identity(self) -> str:
         """Which set of shards this is, made once, and its address: as ``MovieStore`` reads it."""
@@ -352,7 +346,3 @@ def dict_of(rows: Iterable[Row]) -> dict[str, str]:
 
 def prior_of(agreed: dict[str, str]) -> Prior:
     return Prior(int(agreed["prior_weight"]), int(agreed["prior_mean"]))
-
-
-def describe(prior: Prior) -> str:
-    return f"weight {prior.weight}, mean {prior.mean / 100:g}"

@@ -8,7 +8,7 @@
 from .backup import back_up, check_backup, restore
 from .catalogue import SqliteCatalogue
 from .charts import SqliteCharts
-from .database import Database, change_prior, prepare, unchanged
+from .database import Database, change_prior, prepare
 from .diagnosing import diagnose
 from .events import SqliteOutbox
 from .ratings import SqliteRatings
@@ -27,5 +27,4 @@ __all__ = [
     "diagnose",
     "prepare",
     "restore",
-    "unchanged",
 ]

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import AsyncIterator, Iterator, Sequence
+from dataclasses import astuple
 from typing import Any
 
 import msgspec
@@ -145,7 +146,7 @@ class SqliteCatalogue:
                 )
             }
             merged, changed = complete(known, nominations, place_of)
-            rows = [nomination_row(place, each) for place, each in changed.items()]
+            rows = [(*place, *astuple(each)[1:]) for place, each in changed.items()]
             connection.executemany(PUT_NOMINATION, rows)
             if changed:
                 revise(connection)
@@ -177,18 +178,6 @@ PUT_NOMINATION = """
 def nomination(row: tuple[Any, ...]) -> Nomination:
     ceremony, title, year, year_label, won, additional_info, movie_id = row
     return Nomination(ceremony, title, year, year_label, bool(won), additional_info, movie_id)
-
-
-def nomination_row(place: tuple[int, str], told: Nomination) -> tuple[Any, ...]:
-    return (
-        *place,
-        told.title,
-        told.year,
-        told.year_label,
-        told.won,
-        told.additional_info,
-        told.movie_id,
-    )
 
 
 def select(

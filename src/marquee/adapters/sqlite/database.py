@@ -23,7 +23,7 @@ from typing import Any, TypeVar
 from ...errors import MarqueeError, StoreAway, Unusable
 from ...model import Prior, rate_tenths
 from ...ports import Position
-from ...schemas import Schema, Step, check_fits, read_steps, told
+from ...schemas import Priors, Schema, Step, check_fits, check_prior, read_steps, told, unchanged
 
 APPLICATION_ID = 0x4D525145  # "MRQE", in the file's header
 LARGEST_GROUP = 1000
@@ -42,14 +42,6 @@ Waiting = tuple["asyncio.Future[Any]", Job[Any]]
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 log = logging.getLogger(__name__)
-
-
-Priors = Callable[[Prior], Prior]
-"""What settings make of the prior that stands."""
-
-
-def unchanged(prior: Prior) -> Prior:
-    return prior
 
 
 def now_us() -> int:
@@ -375,13 +367,7 @@ def agree(connection: sqlite3.Connection, prior: Priors) -> None:
     }
     settle = "INSERT OR IGNORE INTO agreed (name, value) VALUES (?, ?)"
     connection.executemany(settle, offered.items())
-    stands = read_prior(connection)
-    if prior(stands) != stands:
-        raise Unusable(
-            f"The totals were made with the prior {describe(stands)}, and the settings say "
-            f"{describe(prior(stands))}: run `marquee migrate` to change it, or take the setting "
-            "away."
-        )
+    check_prior(read_prior(connection), prior)
 
 
 def change_prior(path: Path, prior: Priors) -> bool:
@@ -403,10 +389,6 @@ def change_prior(path: Path, prior: Priors) -> bool:
         )
         connection.execute("COMMIT")
         return True
-
-
-def describe(prior: Prior) -> str:
-    return f"weight {prior.weight}, mean {prior.mean / 100:g}"
 
 
 def read_prior(connection: sqlite3.Connection) -> Prior:
