@@ -370,7 +370,10 @@ async def test_our_own_export_comes_back_to_the_letter(five, tmp_path):
         "odd", 'A  "title", with | and [x]', None, ("A|B", "C, D", "[E]"), 2**53, "tt0000001", 7
     )
     await five.catalogue.put(odd)
+    for imdb_id in ("tt420238", "tt00420238"):
+        await five.catalogue.put(Movie(imdb_id, "Short and long", 2008, (), None, imdb_id))
     await five.ratings.write('ann, "x"', "odd", 1)
+    await five.ratings.write("ann", "tt420238", 2)
     await five.ratings.write("bob", HEAT.id, 20)
     ratings, movies, _ = before = await five.all()
     for form, write in (("csv", exports.as_csv), ("json", exports.as_json)):

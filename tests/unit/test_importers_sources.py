@@ -572,6 +572,43 @@ def test_our_own_movies_to_the_letter(tmp_path):
     assert len(found) == 11
 
 
+def test_ids_to_the_letter_in_our_own_export_alone(tmp_path):
+    own = "id,title,year,genres,boxOffice,imdbId,tmdbId\n"
+    rows = (
+        "tt420238,The Tale,2008,,,tt420238,10199\n"
+        "tt7,None of IMDb,2008\n"
+        "m-1,By Hand,2008,,,420238,\n"
+    )
+    tale = Movie("tt420238", "The Tale", 2008, (), None, "tt420238", 10199)
+    assert read(movies, tmp_path, movies_csv=own + rows) == [
+        MovieRow(2, tale, own=True),
+        MovieRow(3, Movie("tt7", "None of IMDb", 2008), own=True),
+        MovieRow(4, Movie("m-1", "By Hand", 2008, (), None, "tt0420238"), own=True),
+    ]
+    entry = {"id": "tt420238", "title": "The Tale", "year": 2008, "genres": [], "boxOffice": None}
+    (tmp_path / "movies.csv").unlink()
+    text = json.dumps([entry | {"imdbId": "tt420238", "tmdbId": 10199}])
+    assert read(movies, tmp_path, movies_json=text) == [MovieRow(1, tale, own=True)]
+    (tmp_path / "movies.json").unlink()
+    others = "id,title,year,imdbId\ntt420238,The Tale,2008,tt420238\n"
+    padded = Movie("tt0420238", "The Tale", 2008, (), None, "tt0420238")
+    assert read(movies, tmp_path, list_csv=others) == [MovieRow(2, padded, own=True)]
+
+
+@pytest.mark.parametrize(
+    ("cell", "genres"),
+    [
+        *(("Drama,Crime", ("Drama", "Crime")), ("Drama, Crime", ("Drama", "Crime"))),
+        (" Drama , Crime,, ", ("Drama", "Crime")),
+        ("Drama | Crime,Noir", ("Drama", "Crime,Noir")),
+        *(("Drama|Crime|", ("Drama", "Crime")), ("Sci-Fi", ("Sci-Fi",)), (",", ()), ("", ())),
+        *(('["A,B", "C | D"]', ("A,B", "C | D")), ('[" A", " "]', (" A",)), ("[]", ())),
+    ],
+)
+def test_genres_of_one_cell(cell, genres):
+    assert movies._genres(cell) == genres
+
+
 def test_movies_that_people_list(tmp_path):
     text = (
         "Title;Year;Box office;Genre\n"

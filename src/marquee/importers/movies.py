@@ -1,7 +1,9 @@
 """Movies for the catalogue, as a table or JSON: our own export, and what others call one.
 
 Our own columns: id, title, year, genres, boxOffice, imdbId, tmdbId; of them only the title must be
-there. Genres are divided by "|", or a JSON list. Known too, by their columns:
+there. With all of them it is our own export, and ids are taken to the letter; elsewhere those of
+IMDb may lack zeros, or have too many. Genres are divided by "|" or commas, or a JSON list. Known
+too, by their columns:
 
 - tmdb_5000_movies.csv: ids are TMDB's, revenue below 1,000 is unknown (0), or was entered in
   millions.
@@ -42,8 +44,13 @@ from .rows import (
 
 SOURCE = "movies"
 
+OURS = ("id", "title", "year", "genres", "boxoffice", "imdbid", "tmdbid")
+"""The columns of our export, folded."""
+
 NEWEST_OF_VEGA = 2011
 """vega's list ends there: what is dated later was released a century before."""
+
+_IMDB_ID = re.compile("tt[0-9]{1,10}")
 
 
 def reading(sheets: Sequence[Sheet]) -> Reading | None:
@@ -69,7 +76,9 @@ def _form(sheet: Sheet) -> Callable[[Record], MovieRow] | None:
         return _vega
     if is_of_tmdb(sheet):
         return _tmdb
-    return _own if sheet.has("title") else None
+    if sheet.has(*OURS):
+        return partial(_own, _id_to_the_letter)
+    return partial(_own, imdb_id_of) if sheet.has("title") else None
 
 
 def is_of_tmdb(sheet: Sheet) -> bool:
@@ -83,14 +92,14 @@ def may_be_else(sheet: Sheet) -> bool:
     return any(map(sheet.has, others))
 
 
-def _own(record: Record) -> MovieRow:
+def _own(read_id: Callable[[Any], str | None], record: Record) -> MovieRow:
     title, year = _exact(record.get("title")), year_of(record.get("year"))
     movie_id = text_of(record.get("id"))
-    if re.fullmatch("tt[0-9]{1,10}", movie_id) and "imdbid" not in record:  # our export has both
-        movie_id = imdb_id_of(movie_id) or movie_id
+    if _IMDB_ID.fullmatch(movie_id):
+        movie_id = read_id(movie_id) or movie_id
     if "year" not in record:
         title, year = titles.split_year(title)
-    imdb_id = imdb_id_of(first(record, "imdbid", "imdb"))
+    imdb_id = read_id(first(record, "imdbid", "imdb"))
     tmdb_id = tmdb_id_of(first(record, "tmdbid", "tmdb"))
     movie = Movie(
         movie_id or _id_of(title, year, imdb_id, tmdb_id),
@@ -143,6 +152,12 @@ def _vega(record: Record) -> MovieRow:
 # ---- fields ------------------------------------------------------------------------------------
 
 
+def _id_to_the_letter(cell: Any) -> str | None:
+    """IMDb's id as our export has it."""
+    text = text_of(cell)
+    return text if _IMDB_ID.fullmatch(text) else imdb_id_of(text)
+
+
 def _exact(cell: Any) -> str:
     """A title to the letter, if a store can keep it so."""
     return cell if isinstance(cell, str) and cell and not has_control(cell) else text_of(cell)
@@ -153,7 +168,7 @@ def _money(cell: Any) -> int | None:
 
 
 def _genres(cell: Any) -> tuple[str, ...]:
-    """Genres from a list, or from a text with one inside, or from one divided by "|".
+    """Genres from a list, or from a text with one inside, or from one divided by "|" or commas.
 
     In a list they may be objects with a name, as TMDB's are.
     """
@@ -163,11 +178,11 @@ def _genres(cell: Any) -> tuple[str, ...]:
         except (ValueError, RecursionError):
             raise BadRow("the genres can't be read", cell) from None
     if isinstance(cell, str):
-        cell = re.split(r" *\| *" if "|" in cell else ", +", cell)
+        cell = [name.strip() for name in cell.split("|" if "|" in cell else ",")]
     if not isinstance(cell, list):
         return ()
     names = (genre.get("name") if isinstance(genre, dict) else genre for genre in cell)
-    return tuple(filter(None, map(_exact, names)))
+    return tuple(name for name in map(_exact, names) if name.strip())
 
 
 def _id_of(title: str, year: int | None, imdb_id: str | None, tmdb_id: int | None) -> str:
