@@ -99,7 +99,7 @@ def meanwhile(act):
         except Exception as error:  # noqa: BLE001
             failures.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield

@@ -248,7 +248,7 @@ class Asked(BaseHTTPRequestHandler):
 @contextmanager
 def providing(*keys):
     with Provider(*keys) as provider:
-        thread = threading.Thread(target=provider.serve_forever, args=(0.01,))
+        thread = threading.Thread(target=provider.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield provider

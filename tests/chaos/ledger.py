@@ -176,7 +176,7 @@ class Load:
         self._answers = 0
         self.refusals: list[str] = []
         self._threads = [
-            threading.Thread(target=self._act, args=(user, Random(f"{seed} {user}")))
+            threading.Thread(target=self._act, args=(user, Random(f"{seed} {user}")), daemon=True)
             for user in ledger.users
         ]
 

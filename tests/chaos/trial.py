@@ -120,7 +120,9 @@ class Crowd:
         self._stopped = stopped
         self._wrong: list[BaseException] = []
         self._actors = actors
-        self._threads = [threading.Thread(target=self._go_on, args=(actor,)) for actor in actors]
+        self._threads = [
+            threading.Thread(target=self._go_on, args=(actor,), daemon=True) for actor in actors
+        ]
 
     def start(self) -> None:
         for thread in self._threads:
@@ -544,13 +546,13 @@ def beside(
         except BaseException as error:  # noqa: BLE001 - the test raises it
             failed.append(error)
 
-    thread = threading.Thread(target=run)
+    thread = threading.Thread(target=run, daemon=True)
     thread.start()
     try:
         yield
     finally:
         loop.call_soon_threadsafe(task.cancel)
-        thread.join()
+        thread.join(60)  # a loop that still runs can not be closed
         loop.close()
     for error in failed:
         raise error

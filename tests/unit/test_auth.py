@@ -578,7 +578,7 @@ class Answer(http.server.BaseHTTPRequestHandler):
 def issuer(monkeypatch):
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with Issuer() as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         yield server
         server.gate.set()
@@ -752,7 +752,7 @@ async def test_the_keys_are_fetched_again_in_the_background(issuer):
 async def test_a_redirect_is_followed_but_not_to_other_schemes(issuer, monkeypatch, tmp_path):
     (tmp_path / "jwks.json").write_bytes(ALL_KEYS)
     with Issuer() as other:
-        thread = threading.Thread(target=other.serve_forever, kwargs={"poll_interval": 0.01})
+        thread = threading.Thread(target=other.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         source = jwks_url(issuer.url, pause=0)
         issuer.status = 302
@@ -841,14 +841,14 @@ def test_many_makers_at_once_agree(tmp_path):
     made = []
 
     def make():
-        start.wait()
+        start.wait(60)
         made.append(OwnKeys(tmp_path / "keys").keys[0].key_id)
 
-    threads = [threading.Thread(target=make) for _ in range(8)]
+    threads = [threading.Thread(target=make, daemon=True) for _ in range(8)]
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join()
+        thread.join(60)
     assert len(made) == 8
     assert len(set(made)) == 1
 
