@@ -20,6 +20,8 @@ from .errors import Invalid, LogLost, MarqueeError, Unusable
 from .model import is_movie_id, is_user_id
 
 if TYPE_CHECKING:  # commands import what they need: `marquee --help` is quick
+    from socket import socket
+
     from rich.console import Console
 
     from . import importers
@@ -71,7 +73,7 @@ def settings(**flags: object) -> config.Settings:
 
 
 def settings_file() -> Path | None:
-    told = Given.file or os.environ.get("MARQUEE_CONFIG")
+    told = Given.file or os.environ.get(config.CONFIG)
     return Path(told) if told else None
 
 
@@ -126,7 +128,6 @@ def serve(
     workers: Annotated[int | None, typer.Option(help="HTTP processes. [default: 1]")] = None,
 ) -> None:
     """Run the roles, until SIGTERM or Ctrl-C: what was accepted is answered first."""
-    from .serving import listen
     from .serving import serve as serve_all
     from .sharing import share
     from .wiring import HTTP_ROLES, ROLES, WORKERS, needs_of, on_servers
@@ -148,13 +149,25 @@ def serve(
             "The embedded stores serve one process: --workers above 1 needs stores on servers."
         )
     ours = tuple(dict.fromkeys(roles or (ROLES if apart else HTTP_ROLES)))
-    with listen(found["host"], found["port"]) as listener:
+    with port_of(found, apart=apart) as listener:
         if (
             found["workers"] > 1 and share(found["workers"], listener) > 0
         ):  # the first does all there is
             ours = tuple(role for role in ours if role in HTTP_ROLES) or ours
         again = partial(config.load, flags, os.environ, file) if (file := settings_file()) else None
         run(serve_all(found, ours, listener, with_demo=demo, again=again))
+
+
+def port_of(found: config.Settings, *, apart: bool) -> "socket":
+    """A port that is taken by who serves from our folder is not what is to be told of."""
+    from .serving import check_unserved, listen
+
+    try:
+        return listen(found["host"], found["port"])
+    except Unusable:
+        if not apart:
+            check_unserved(found["data"])
+        raise
 
 
 @app.command()
@@ -613,7 +626,10 @@ def main() -> None:
     except (typer.Abort, KeyboardInterrupt):
         status = INTERRUPTED
     except OSError as error:
-        fail(f"the output can't be written: {error.strerror}", 1)
+        what = (
+            f"{error.filename} can't be used" if error.filename else "the output can't be written"
+        )
+        fail(f"{what}: {error.strerror}", 1)
     if status == INTERRUPTED:
         fail("stopped: the same command goes on from here", INTERRUPTED)
     sys.exit(status if isinstance(status, int) else 0)

@@ -16,6 +16,8 @@ from .model import Prior
 from .ports import Quota
 
 PREFIX = "MARQUEE_"
+CONFIG = f"{PREFIX}CONFIG"
+"""The variable that names the file, or the folder, in which settings are."""
 SECONDS = {"second": 1, "minute": 60, "hour": 3600, "day": 86400}
 BURST = 20
 
@@ -220,9 +222,11 @@ def load(
 
 
 def known(variable: str) -> bool:
+    """To the letter, as it is looked up."""
     # What the tests and the image set for themselves is none of the program's concern.
-    name = variable.removeprefix(PREFIX).lower()
-    return name in BY_NAME or name == "config" or name.startswith(("test_", "fuzz_"))
+    if variable.removeprefix(PREFIX).startswith(("TEST_", "FUZZ_")):
+        return True
+    return variable in {CONFIG, *(setting.variable for setting in SETTINGS)}
 
 
 def read(path: Path) -> dict[str, tuple[str, Any]]:
@@ -239,8 +243,10 @@ def read(path: Path) -> dict[str, tuple[str, Any]]:
 def files_of(path: Path) -> list[Path]:
     try:
         files = sorted(file for file in path.iterdir() if file.match("[!.]*.toml"))
-    except OSError:  # it is no folder, or who reads it finds what is wrong
+    except (FileNotFoundError, NotADirectoryError):  # it is a file, or who reads it finds none
         return [path]
+    except OSError as error:
+        raise Unusable(f"The settings in {path} can't be read: {error.strerror}.") from error
     if not files:
         raise Unusable(f"There are no settings in {path}: it has no file *.toml.")
     return files

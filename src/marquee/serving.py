@@ -45,6 +45,9 @@ ABLE_SECONDS = 30.0
 BACKLOG = 2048
 """Connections that may wait to be taken."""
 
+LOCK = "serve.lock"
+"""In the data folder: held by who serves from it."""
+
 SERVED = "served"
 """Under this name the embedded stores remember that they had their first start."""
 
@@ -59,7 +62,7 @@ def held(data: Path) -> Iterator[None]:
     """Hold the data folder: a second process that serves from it is refused (``Unusable``)."""
     try:
         data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        file = (data / "serve.lock").open("a")
+        file = (data / LOCK).open("a")
     except OSError as error:
         raise Unusable(
             f"The data folder {data} can't be written ({error.strerror}): give it to this user, "
@@ -69,7 +72,10 @@ def held(data: Path) -> Iterator[None]:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Unusable(f"Another `marquee serve` runs on the data folder {data}.") from None
+            raise Unusable(
+                f"A `marquee serve` runs on the data folder {data}: end it first, or name another "
+                "folder with --data."
+            ) from None
         yield
 
 
@@ -175,6 +181,13 @@ async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
+
+
+def check_unserved(data: Path) -> None:
+    """Raises ``Unusable`` where somebody serves from the data folder; makes nothing."""
+    if (data / LOCK).exists():
+        with held(data):
+            pass
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -217,15 +217,34 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path):
         assert str(tmp_path / "file" / "data") in line
 
 
+@pytest.mark.parametrize("command", ["serve", "top", "doctor"])
+def test_a_folder_that_cannot_be_looked_into(tmp_path: Path, command: str):
+    file, closed = tmp_path / "file", tmp_path / "closed"
+    file.touch()
+    closed.mkdir(0)
+    for data, why in {file: "Not a directory", closed / "data": "Permission denied"}.items():
+        line = refused(command, data=data)
+        assert line.startswith(f"{data / 'marquee.db'} can't be reached ({why}): ")
+
+
+def test_settings_in_a_folder_that_cannot_be_read(tmp_path: Path):
+    for mode in (0, 0o300):  # may be neither entered nor listed; may be entered
+        folder = tmp_path / str(mode)
+        folder.mkdir(mode)
+        line = refused("settings", "--config", str(folder), data=tmp_path)
+        assert line == f"The settings in {folder} can't be read: Permission denied."
+
+
 def test_a_second_serve(data: Path):
     server = Server(data.parent).start()
     try:
-        line = refused("serve", data=data)
-        assert line == f"Another `marquee serve` runs on the data folder {data}."
+        says = f"A `marquee serve` runs on the data folder {data}: end it first, "
+        for port in (0, server.address[1]):  # also where its port is in the way, too
+            line = refused("serve", "--port", str(port), data=data)
+            assert line.startswith(says)
         copy = str(data.parent / "copy.zip")
         assert marquee("backup", copy, data=data).returncode == 0
-        line = refused("restore", copy, data=data)
-        assert line == f"Another `marquee serve` runs on the data folder {data}."
+        assert refused("restore", copy, data=data).startswith(says)
         with server.client() as client:
             assert client.get("/health/ready").status_code == 200
     finally:

@@ -96,6 +96,19 @@ def test_whatever_is_unknown_the_nearest_name_is_told(tmp_path):
     assert "did you mean MARQUEE_" in warnings[1]
 
 
+def test_a_variable_counts_to_the_letter():
+    """Of another spelling nothing is taken, so it is told of."""
+    warnings: list[str] = []
+    names = ("Rate_Limit", "rate_limit", "RATE_limit", "config", "test_data")
+    found = load({}, {f"MARQUEE_{name}": "off" for name in names}, warn=warnings.append)
+    assert found.sources["rate_limit"] == "default"
+    assert len(warnings) == len(names)
+    assert sum("did you mean MARQUEE_RATE_LIMIT?" in warning for warning in warnings) == 3
+    ours = ("RATE_LIMIT", "CONFIG", "TEST_DATA", "FUZZ_SEED")
+    load({}, {f"MARQUEE_{name}": "off" for name in ours}, warn=warnings.append)
+    assert len(warnings) == len(names)
+
+
 def test_a_folders_files_are_read_together(tmp_path):
     (tmp_path / "movies.toml").write_text('movies_url = "postgresql://h/d"')
     (tmp_path / "cache.toml").write_text('cache_url = "redis://h"\nport = 81')
@@ -123,6 +136,19 @@ def test_a_folder_that_leaves_open_what_holds_is_refused(tmp_path):
     (tmp_path / "b.toml").symlink_to("gone")
     with pytest.raises(Unusable, match=r"in .*b\.toml can't be read: No such file"):
         load({}, {}, tmp_path)
+
+
+def test_where_settings_can_not_be_read_it_is_said_why(tmp_path):
+    (tmp_path / "file").touch()
+    (tmp_path / "round").symlink_to("round")
+    for path, why in {
+        "gone": "No such file",
+        "file/within": "Not a directory",
+        "round": "Too many levels",
+        "x" * 300: "File name too long",
+    }.items():
+        with pytest.raises(Unusable, match=rf"^The settings in .*{path} can't be read: {why}"):
+            load({}, {}, tmp_path / path)
 
 
 def test_a_file_is_utf8_whatever_the_terminal_speaks(tmp_path):

@@ -19,7 +19,8 @@ from .stores import Stores, Unneeded, nothing_to_do
 
 
 def database_file(settings: Settings) -> Path:
-    """The embedded stores' file. Raises ``Unusable`` where the URLs do not go together."""
+    """The embedded stores' file, there or not. Raises ``Unusable`` where the URLs do not go
+    together, or that can't be told."""
     expected = {"events_url": "outbox:", "cache_url": "memory:"}
     for name, url in expected.items():
         if settings[name] != url:
@@ -38,10 +39,18 @@ def database_file(settings: Settings) -> Path:
             )
     if movies and movies != ratings:
         raise Unusable("Embedded, ratings_url and movies_url must be the same file.")
-    if ratings:
-        return Path(ratings.removeprefix("sqlite:///"))
     data: Path = settings["data"]
-    return data / "marquee.db"
+    file = Path(ratings.removeprefix("sqlite:///")) if ratings else data / "marquee.db"
+    try:
+        file.stat()
+    except FileNotFoundError:
+        pass  # it is made, or missed, by who opens it
+    except OSError as error:
+        raise Unusable(
+            f"{file} can't be reached ({error.strerror}): give this user the data folder, or name "
+            "another one with --data."
+        ) from error
+    return file
 
 
 @asynccontextmanager

@@ -87,8 +87,11 @@ class OwnKeys:
 
 
 def are_made(folder: Path) -> bool:
-    """Whether the pair is there already."""
-    return (folder / FILE).exists()
+    """Whether the pair is there already; who reads it says why where that can't be told."""
+    try:
+        return (folder / FILE).exists()
+    except OSError:
+        return True
 
 
 def _make(path: Path) -> None:
