@@ -463,7 +463,7 @@ def migrate(
     """Make or upgrade the schema of every store; change the prior to what is set."""
     from . import wiring
 
-    for line in wiring.migrate(settings(data=data), slots, shards):
+    for line in wiring.migrate(settings(data=data), slots, shards, say):
         print(line)
 
 
@@ -476,7 +476,7 @@ def move_slots(
     """Give slots of the movies to another shard, one after the other, while everything goes on."""
     from . import wiring
 
-    for line in wiring.move_slots(settings(data=data), slots, to):
+    for line in wiring.move_slots(settings(data=data), slots, to, say):
         print(line)
 
 

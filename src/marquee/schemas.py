@@ -72,6 +72,14 @@ def told(schema: Schema, known: int) -> str:
     return "the schema is up to date"
 
 
+Tell = Callable[[str], None]
+"""Takes a line for whoever waits."""
+
+
+def in_silence(_: str) -> None:
+    pass
+
+
 # ---- the prior ---------------------------------------------------------------------------------
 
 Priors = Callable[[Prior], Prior]

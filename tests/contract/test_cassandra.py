@@ -5,13 +5,14 @@ import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from queue import SimpleQueue
 
 import pytest
 
 from marquee.adapters import cassandra
 from marquee.adapters.cassandra import cluster, driver
 from marquee.adapters.cassandra.address import parse
-from marquee.adapters.cassandra.migration import make_keyspace, steps, use_keyspace
+from marquee.adapters.cassandra.migration import Agreed, make_keyspace, steps, use_keyspace
 from marquee.errors import StoreAway, Unusable
 from marquee.model import REMOVED, Rating
 from tests.support import cassandra as keyspaces
@@ -66,6 +67,17 @@ class TestMigration:
         with asked(new) as session:
             session.execute("SELECT trace FROM outbox LIMIT 1")
         assert agreed(new)["schema"] == str(len(steps()))
+
+    def test_beside_another_one_it_says_that_it_waits(self, new):
+        told = SimpleQueue()
+        cassandra.migrate(new)
+        with ThreadPoolExecutor(1) as pool, asked(new) as session:
+            with Agreed(session, parse(new)).alone(told.put):
+                migrated = pool.submit(cassandra.migrate, new, tell=told.put)
+                assert "Somebody else migrates" in told.get(timeout=60)
+                assert not migrated.done()
+            assert migrated.result(timeout=120)
+            assert told.empty()
 
     def test_by_several_at_once(self, new):
         with ThreadPoolExecutor(4) as pool:

@@ -6,6 +6,7 @@ import secrets
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from itertools import islice
+from queue import SimpleQueue
 
 import psycopg
 import pytest
@@ -316,6 +317,24 @@ class TestMigrate:
             assert execute(urls[0], "SELECT * FROM slot_map ORDER BY slot") == before
             assert len(before) == SLOTS
             assert problems(urls) == []
+
+    def test_beside_another_one_it_says_that_it_waits(self):
+        told = SimpleQueue()
+        with databases.databases(1) as urls, ThreadPoolExecutor(1) as pool:
+            with migrating.all_of(urls):
+                migrated = pool.submit(postgres.migrate, urls, SLOTS, tell=told.put)
+                assert "Somebody else migrates" in told.get(timeout=60)
+                assert not migrated.done()
+            assert migrated.result(timeout=120)
+            assert told.empty()
+
+    def test_of_one_that_takes_too_long_it_says_so(self, monkeypatch):
+        monkeypatch.setattr(migrating, "LOCK_TIMEOUT", "1ms")
+        with databases.databases(1) as urls, migrating.all_of(urls):
+            with pytest.raises(StoreAway, match="still migrates"):
+                postgres.migrate(urls, SLOTS)
+            with pytest.raises(StoreAway, match="still migrates"):
+                list(postgres.move_slots(urls, [0], 0))
 
     def test_makes_the_database(self):
         with databases.databases(1) as (url,):

@@ -13,11 +13,12 @@ from ..adapters.keys import are_made
 from ..config import Settings
 from ..errors import MarqueeError, Unusable
 from ..http.limits import parse_trusted
+from ..schemas import Tell
 from ..tracing import UNTRACED, Tracer
 from . import embedded
 from .keys import key_folder, own_keys, token_keys
 from .process import HTTP_ROLES, ROLES, USES, WORKERS, Marquee, contract, needs_of
-from .stores import ALL, Stores
+from .stores import ALL, MIGRATED, Stores
 from .traces import open_tracer
 
 __all__ = [
@@ -115,30 +116,29 @@ def is_made(settings: Settings, needs: Collection[str]) -> bool:
     return on_servers(settings, needs) or embedded.database_file(settings).exists()
 
 
-def migrate(settings: Settings, slots: int | None = None, shards: int | None = None) -> list[str]:
+def migrate(settings: Settings, slots: int | None, shards: int | None, tell: Tell) -> list[str]:
     """Make or upgrade every store's schema, and change the prior where it is set; what was done.
 
     ``slots``: into how many the movies are divided, ``shards``: the same of the outbox; both for
-    new stores on servers alone, and for ever.
+    new stores on servers alone, and for ever. ``tell``: hears at once of whom it waits for.
     """
-    if on_servers(settings, ("ratings", "events", "movies")):  # the cache has no schema
+    if on_servers(settings, MIGRATED):
         from . import distributed
 
-        return distributed.migrate(settings, slots, shards)
+        return distributed.migrate(settings, slots, shards, tell)
     if slots or shards:
         raise Unusable("Embedded stores have neither slots nor shards.")
     return embedded.migrate(settings)
 
 
-def move_slots(settings: Settings, slots: Sequence[int], to: int) -> Iterator[str]:
+def move_slots(settings: Settings, slots: Sequence[int], to: int, tell: Tell) -> Iterator[str]:
     """Give slots to the shard of that number, counted from 0 as in the settings, while everything
-    goes on; a line for each that is done. Raises ``Unusable``."""
-    if not on_servers(settings):
+    goes on; a line for each that is done. ``tell``, as in ``migrate``. Raises ``Unusable``."""
+    if not on_servers(settings, ("movies",)):
         raise Unusable("Embedded stores have no shards.")
     from . import distributed
 
-    distributed.check_drivers(settings)
-    return distributed.move_slots(settings, slots, to)
+    return distributed.move_slots(settings, slots, to, tell)
 
 
 async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:

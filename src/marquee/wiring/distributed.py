@@ -25,10 +25,11 @@ from ..config import Settings
 from ..errors import LogLost, MarqueeError, NotMade, StoreAway, Unusable
 from ..http.operations import Probe
 from ..relay import arrive, settle
+from ..schemas import Tell
 from ..tracing import UNTRACED, Tracer
 from .agreement import Agreement
 from .extras import to_install
-from .stores import ALL, Run, Stores, Unneeded, nothing_to_do
+from .stores import ALL, MIGRATED, Run, Stores, Unneeded, nothing_to_do
 
 ANSWER_SECONDS = 30.0
 """Within which a command finds its stores, or gives up."""
@@ -254,22 +255,23 @@ async def answered(name: str, probe: Probe, behind: Collection["asyncio.Future[N
         raise StoreAway(f"{name}: {why}") from None
 
 
-def migrate(settings: Settings, slots: int | None, shards: int | None) -> list[str]:
+def migrate(settings: Settings, slots: int | None, shards: int | None, tell: Tell) -> list[str]:
     """``slots`` and ``shards``: how many of the movies and of the outbox, where they are new."""
-    check_drivers(settings)
+    check_drivers(settings, MIGRATED)
     from ..adapters import cassandra, postgres
 
     movies = settings["movies_url"].split()
-    done = postgres.migrate(movies, slots, settings.prior, settings["movies_read_url"])
+    done = postgres.migrate(movies, slots, settings.prior, settings["movies_read_url"], tell)
     agreed, identity = asyncio.run(agreed_at_home(movies))
-    done += cassandra.migrate(settings["ratings_url"], shards, agreed, identity)
+    done += cassandra.migrate(settings["ratings_url"], shards, agreed, identity, tell)
     return done + migrate_events(settings["events_url"], agreed)
 
 
-def move_slots(settings: Settings, slots: Sequence[int], to: int) -> Iterator[str]:
+def move_slots(settings: Settings, slots: Sequence[int], to: int, tell: Tell) -> Iterator[str]:
+    check_drivers(settings, ("movies",))
     from ..adapters import postgres
 
-    return postgres.move_slots(settings["movies_url"].split(), slots, to)
+    return postgres.move_slots(settings["movies_url"].split(), slots, to, tell)
 
 
 def migrate_events(url: str, slots: int) -> list[str]:

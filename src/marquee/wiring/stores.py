@@ -22,6 +22,9 @@ from ..tracing import Tracer
 ALL = ("ratings", "events", "movies", "cache")
 """The stores that may each be a server, or several."""
 
+MIGRATED = ("ratings", "events", "movies")
+"""Those that have a schema, or what comes near to one: the cache has none."""
+
 Run = Callable[[], Awaitable[None]]
 
 

@@ -15,7 +15,7 @@ from cassandra.cluster import Session
 from cassandra.query import SimpleStatement
 
 from ...errors import NotMade, StoreAway, Unusable
-from ...schemas import Schema, Step, check_fits, read_steps, told
+from ...schemas import Schema, Step, Tell, check_fits, in_silence, read_steps, told
 from .address import Address, check_overlap, parse
 from .driver import connected, copies_of, datacenter_of, serial_level
 
@@ -109,14 +109,18 @@ def at(made: str) -> str:
 
 
 def migrate(
-    url: str, shards: int | None = None, slots: int | None = None, movies: str = ""
+    url: str,
+    shards: int | None = None,
+    slots: int | None = None,
+    movies: str = "",
+    tell: Tell = in_silence,
 ) -> list[str]:
     """Make or upgrade the keyspace; what was done. Safe to run twice, and by two at once.
 
     ``shards``: of the outbox, where it is new; afterwards they stay. ``slots``: of the movies, as
     the movie store has them: told here, too, for those who do not ask that one. ``movies``: which
-    that is (``check_movies``). Raises ``Unusable`` for what is too new, or belongs to another movie
-    store, ``StoreAway`` where the cluster can't be asked.
+    that is (``check_movies``). ``tell``: hears of whom it waits for. Raises ``Unusable`` for what
+    is too new, or belongs to another movie store, ``StoreAway`` where the cluster can't be asked.
     """
     address = parse(url)
     done = []
@@ -128,7 +132,7 @@ def migrate(
         check_overlap(address.consistency, copies_of(session, address) or address.replication)
         id = uuid.uuid5(uuid.NAMESPACE_URL, f"marquee:{address.keyspace}.agreement")
         session.execute(MAKE_AGREEMENT.format(id=id), timeout=STEP_SECONDS)
-        with Agreed(session, address).alone() as agreed:
+        with Agreed(session, address).alone(tell) as agreed:
             done.append(upgrade(session, agreed, address))
             check_whole(session, address, agreed.find)
             agreed.settle("shards", str(shards or SHARDS))
@@ -239,13 +243,16 @@ class Agreed:
             raise lost()
 
     @contextmanager
-    def alone(self) -> Iterator["Agreed"]:
+    def alone(self, tell: Tell) -> Iterator["Agreed"]:
         """One at a time. The lock of one who died falls after a minute."""
         end = time.monotonic() + 2 * LOCK_SECONDS
-        while not self.ask(LOCK, self._me):
+        if waits := not self.ask(LOCK, self._me):
+            tell("Somebody else migrates the rating store: waiting until that is done.")
+        while waits:
             if time.monotonic() > end:
                 raise lost()
             time.sleep(0.2)
+            waits = not self.ask(LOCK, self._me)
         try:
             yield self
         finally:

@@ -13,9 +13,9 @@ import psycopg
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from ...errors import Unusable
+from ...errors import StoreAway, Unusable
 from ...model import Prior
-from ...schemas import Priors, Schema, told, unchanged
+from ...schemas import Priors, Schema, Tell, in_silence, told, unchanged
 from .server import parameters
 from .shards import AGREED, MAP, dict_of, prior_of
 from .versions import VERSION, check_known, named, schema_of, steps
@@ -24,7 +24,9 @@ SLOTS = 16
 OLDEST = 15
 MIGRATING = 0x4D525146
 
+TRY_LOCK = "SELECT pg_try_advisory_lock(%s)"
 LOCK = "SELECT pg_advisory_lock(%s)"
+LOCK_TIMEOUT = "60s"
 EXISTS = "SELECT to_regclass(%s) IS NOT NULL"
 EMPTY = """
     SELECT NOT EXISTS (
@@ -87,14 +89,15 @@ def migrate(
     slots: int | None = None,
     prior: Priors = unchanged,
     read_url: str = "",
+    tell: Tell = in_silence,
 ) -> list[str]:
     """Make or upgrade the schema of every shard, home first; what was done.
 
     ``slots``: their number, which is settled for ever when the stores are made (16). ``prior``:
     what settings make of the one that stands; where it is another one, every rate is drawn anew.
-    Raises ``Unusable``.
+    ``tell``: hears of whom it waits for. Raises ``Unusable``, ``StoreAway`` where that takes long.
     """
-    with all_of(urls, make=True) as shards:
+    with all_of(urls, make=True, tell=tell) as shards:
         home = shards[0]
         done = [upgrade(shard, url) for shard, url in zip(shards, urls, strict=True)]
         places = settle(shards, slots, prior)
@@ -109,20 +112,36 @@ def migrate(
 
 
 @contextmanager
-def all_of(urls: Sequence[str], *, make: bool = False) -> Iterator[list[Connection]]:
-    """Connections to all shards, while nobody else migrates or moves. Raises ``Unusable``."""
+def all_of(
+    urls: Sequence[str], *, make: bool = False, tell: Tell = in_silence
+) -> Iterator[list[Connection]]:
+    """Connections to all shards, while nobody else migrates or moves. Raises ``Unusable``, and
+    ``StoreAway`` where somebody else does for long."""
     for url in urls:
         parameters(url, {})
     with ExitStack() as stack:
         shards: list[Connection] = []
-        for url in urls:
-            shards.append(stack.enter_context(open_shard(url, make=make)))
-            if len(shards) == 1:
-                shards[0].execute(LOCK, (MIGRATING,))
         try:
+            for url in urls:
+                shards.append(stack.enter_context(open_shard(url, make=make)))
+                if len(shards) == 1:
+                    take_turn(shards[0], tell)
             yield shards
         except psycopg.Error as error:
             raise Unusable(f"The movie store refuses: {first_line(error)}") from error
+
+
+def take_turn(home: Connection, tell: Tell) -> None:
+    if one(home, TRY_LOCK, (MIGRATING,)):
+        return
+    tell("Somebody else migrates the movie store, or moves its slots: waiting until that is done.")
+    try:
+        home.execute(LOCK, (MIGRATING,))
+    except psycopg.errors.LockNotAvailable as error:
+        raise StoreAway(
+            "Somebody else still migrates the movie store, or moves its slots: try again when that "
+            "is done."
+        ) from error
 
 
 @contextmanager
@@ -139,7 +158,7 @@ def open_shard(url: str, *, make: bool = False) -> Iterator[Connection]:
 
 
 def connect(url: str) -> Connection:
-    options = "-c lock_timeout=60s -c statement_timeout=0"
+    options = f"-c lock_timeout={LOCK_TIMEOUT} -c statement_timeout=0"
     return psycopg.connect(
         url, autocommit=True, connect_timeout=5, options=options, application_name="marquee migrate"
     )

@@ -10,7 +10,18 @@ from dataclasses import dataclass
 from psycopg import sql
 
 from ...errors import Unusable
-from .migrating import EXISTS, FAR, Connection, agreed, all_of, number_of, one, reach, run
+from ...schemas import Tell, in_silence
+from .migrating import (
+    EXISTS,
+    FAR,
+    Connection,
+    agreed,
+    all_of,
+    number_of,
+    one,
+    reach,
+    run,
+)
 from .shards import MAP, prior_of
 
 TABLES = ("applied", "movie", "listed")
@@ -36,13 +47,15 @@ ATTACH = "SELECT attach_slot(%s)"
 DROP = "SELECT drop_slot(%s)"
 
 
-def move_slots(urls: Sequence[str], slots: Iterable[int], to: int) -> Iterator[str]:
+def move_slots(
+    urls: Sequence[str], slots: Iterable[int], to: int, tell: Tell = in_silence
+) -> Iterator[str]:
     """Move slots to the shard of this number, one after another; tells each step when it is done.
 
     Safe to run again after it was cut short, also to the shard from which a slot came. Raises
-    ``Unusable``.
+    ``Unusable``. ``tell``, as in ``migrate``.
     """
-    with all_of(urls) as shards:
+    with all_of(urls, tell=tell) as shards:
         check(shards, to)
         for slot in slots:
             yield from Move.of(shards, slot, to).steps()

@@ -371,24 +371,32 @@ def agree(connection: sqlite3.Connection, prior: Priors) -> None:
 
 
 def change_prior(path: Path, prior: Priors) -> bool:
-    """Draw every movie's rate anew by another prior; whether it is another one."""
-    with closing(connect(path)) as connection:
-        connection.execute("BEGIN IMMEDIATE")
-        stands = read_prior(connection)
-        now = prior(stands)
-        if now == stands:
-            return False
-        connection.executemany(
-            "UPDATE agreed SET value = ? WHERE name = ?",
-            [(now.weight, "prior_weight"), (now.mean, "prior_mean")],
-        )
-        rated = connection.execute("SELECT no, number, total FROM movie WHERE number > 0")
-        connection.executemany(
-            "UPDATE movie SET rate = ? WHERE no = ?",
-            [(rate_tenths(number, total, now), no) for no, number, total in rated],
-        )
-        connection.execute("COMMIT")
-        return True
+    """Draw every movie's rate anew by another prior; whether it is another one. Raises
+    ``Unusable``."""
+    try:
+        with closing(connect(path)) as connection:
+            return draw_anew(connection, prior)
+    except sqlite3.Error as error:
+        raise unusable(path, error) from error
+
+
+def draw_anew(connection: sqlite3.Connection, prior: Priors) -> bool:
+    connection.execute("BEGIN IMMEDIATE")
+    stands = read_prior(connection)
+    now = prior(stands)
+    if now == stands:
+        return False
+    connection.executemany(
+        "UPDATE agreed SET value = ? WHERE name = ?",
+        [(now.weight, "prior_weight"), (now.mean, "prior_mean")],
+    )
+    rated = connection.execute("SELECT no, number, total FROM movie WHERE number > 0")
+    connection.executemany(
+        "UPDATE movie SET rate = ? WHERE no = ?",
+        [(rate_tenths(number, total, now), no) for no, number, total in rated],
+    )
+    connection.execute("COMMIT")
+    return True
 
 
 def read_prior(connection: sqlite3.Connection) -> Prior:
@@ -408,6 +416,8 @@ def unusable(path: Path, error: sqlite3.Error) -> Unusable:
         return Unusable(f"{path} can't be written: give this user the data folder, or another one.")
     if name.startswith("SQLITE_FULL"):
         return Unusable(f"The disk of {path} is full: make room.")
+    if name.startswith("SQLITE_BUSY"):
+        return Unusable(f"Somebody else writes to {path}: try again when that is done.")
     return Unusable(f"{path} can't be used: {error}.")
 
 
