@@ -9,7 +9,7 @@ import time
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from . import events
 from .errors import Invalid, LogLost, PositionMoved
@@ -21,9 +21,12 @@ SETTLED_SECONDS = 600
 may be published a moment before its rating is there."""
 
 SLICE = 500_000
-"""Applied pairs that a rebuild keeps in memory at a time."""
+"""Pairs that are kept in memory at a time."""
 
 PAGE = 1000
+
+States = tuple[Applied | None, Applied | None]
+"""What the rating store holds of a pair, and what is applied of it."""
 
 
 class Drift(NamedTuple):
@@ -64,13 +67,12 @@ class Promises:
         suspects = await self._suspects()
         if not suspects:
             return []
-        first = await self._differing(suspects)
-        await asyncio.sleep(1)  # in some stores an event follows its rating a moment later
-        await self._drain()
-        second = await self._differing(suspects)
-        # What changed between the two sweeps is alive, not adrift.
-        lasting = {pair for pair, states in second.items() if first.get(pair) == states}
-        movies = {movie_id for movie_id, _ in lasting} | await self._miscounted()
+        movies: set[str] = set()
+        slices = Slices()
+        while slices.left and suspects:
+            movies |= await self._drifted(suspects, slices)
+            suspects -= movies
+        movies |= await self._miscounted()
         said = await self._said(movies)
         counted = dict(zip(sorted(movies), await self._totals.totals(sorted(movies)), strict=True))
         return [Drift(movie, said[movie], counted[movie]) for movie in sorted(movies)]
@@ -102,22 +104,48 @@ class Promises:
             found |= {movie_id for movie_id, stored, recounted in page if stored != recounted}
         return found
 
+    async def _drifted(self, movies: Collection[str], slices: "Slices") -> set[str]:
+        """Those of these movies of which pairs in the next slice are adrift."""
+        slices.begin()
+        first = await self._differing(movies, slices)
+        if not first:
+            return set()
+        await asyncio.sleep(1)  # in some stores an event follows its rating a moment later
+        await self._drain()
+        second = await self._differing({movie_id for movie_id, _ in first}, slices, first)
+        # What changed between the two sweeps is alive, not adrift.
+        return {pair[0] for pair, states in second.items() if first[pair] == states}
+
     async def _differing(
-        self, movies: Collection[str]
-    ) -> dict[Pair, tuple[Applied | None, Applied | None]]:
-        """The pairs of these movies of which the rating store and the totals hold two values."""
+        self, movies: Collection[str], slices: "Slices", among: Mapping[Pair, States] | None = None
+    ) -> dict[Pair, States]:
+        """The pairs of these movies of which the rating store and the totals hold two values: of
+        the slice, or among others of it."""
+
+        def wanted(pair: Pair) -> bool:
+            return slices.has(pair) if among is None else pair in among
+
         applied: dict[Pair, Applied] = {}
-        for movie_id in movies:
-            async for page in self._totals.scan_applied(movie_id):
-                applied.update((pair, change) for pair, change in page if change.value != REMOVED)
-        stored: dict[Pair, Applied] = {}
+        async for page in self._applied(movies):
+            applied.update((pair, a) for pair, a in page if a.value != REMOVED and wanted(pair))
+            slices.halve_if_large(applied)
+        differing: dict[Pair, States] = {}
         async for event in self._sent_anew(movies):
-            stored[event.movie_id, event.rater] = Applied(event.version, event.value)
-        return {
-            pair: (stored.get(pair), applied.get(pair))
-            for pair in stored.keys() | applied.keys()
-            if value_of(stored, pair) != value_of(applied, pair)
-        }
+            pair = (event.movie_id, event.rater)
+            if wanted(pair):
+                seen = applied.pop(pair, None)
+                if seen is None or seen.value != event.value:
+                    differing[pair] = (Applied(event.version, event.value), seen)
+                    slices.halve_if_large(applied, differing)
+        return differing | {pair: (None, seen) for pair, seen in applied.items()}
+
+    async def _applied(
+        self, movies: Collection[str] | None
+    ) -> AsyncIterator[list[tuple[Pair, Applied]]]:
+        """What is applied of all movies, or of these."""
+        for movie_id in [None] if movies is None else movies:
+            async for page in self._totals.scan_applied(movie_id):
+                yield page
 
     # ---- rebuild
 
@@ -128,44 +156,35 @@ class Promises:
         With all of them right, what the event log has lost is no loss: it is read on from what it
         still has.
         """
-        slices = 1
         bridges: Sequence[Batch] = ()
-        if movies is None:
-            bridges = await self._log.bridges() if self._log else ()
-            slices = 1 + await self._pairs() // SLICE
+        if movies is None and self._log:
+            bridges = await self._log.bridges()
         wrong: set[str] = set()
-        for number in range(slices):
-            wrong |= await self._rebuild_slice(movies, slices, number)
-        async for page in self._totals.scan_totals():
-            for movie_id, stored, recounted in page:
-                asked = movies is None or movie_id in movies
-                if asked and stored != recounted and await self._totals.recount(movie_id):
-                    wrong.add(movie_id)
+        slices = Slices()
+        while slices.left:
+            wrong |= await self._rebuild_slice(movies, slices)
+        for movie_id in await self._miscounted() if movies is None else movies:
+            if await self._totals.recount(movie_id):
+                wrong.add(movie_id)
         for bridge in bridges:
             with suppress(PositionMoved):  # somebody reads on there already
                 await self._totals.fold(bridge)
         return len(wrong)
 
-    async def _rebuild_slice(
-        self, movies: Collection[str] | None, slices: int, number: int
-    ) -> set[str]:
-        """Put each pair right; the movies of which some were not."""
-
-        def ours(movie_id: str) -> bool:
-            if movies is not None:
-                return movie_id in movies
-            return zlib.crc32(movie_id.encode()) % slices == number
-
+    async def _rebuild_slice(self, movies: Collection[str] | None, slices: "Slices") -> set[str]:
+        """Put each pair of the next slice right; the movies of which some were not."""
+        slices.begin()
         # First what is applied, then what is stored: a rating is stored before it is applied, so
         # what the store does not have, or has older, was not just missed.
         applied: dict[Pair, Applied] = {}
-        async for page in self._totals.scan_applied():
-            applied.update((pair, change) for pair, change in page if ours(pair[0]))
+        async for page in self._applied(movies):
+            applied.update((pair, change) for pair, change in page if slices.has(pair))
+            slices.halve_if_large(applied)
         repairs = Repairs(self._totals)
-        async for event in self._sent_anew():
-            if ours(event.movie_id):
-                seen = applied.pop((event.movie_id, event.rater), NEVER)
-                await repairs.compare(event, seen)
+        async for event in self._sent_anew(movies):
+            pair = (event.movie_id, event.rater)
+            if slices.has(pair):
+                await repairs.compare(event, applied.pop(pair, NEVER))
         orphans = {pair: seen for pair, seen in applied.items() if repairs.settled(seen)}
         for pair, seen in (await self._lasting(orphans)).items():  # of equal versions removals win
             await repairs.compare(RatingChanged(*pair, seen.version, REMOVED), seen)
@@ -198,12 +217,6 @@ class Promises:
                     user_id, rater = rating.user_id, self._ratings.rater(rating.user_id)
                 yield RatingChanged(rating.movie_id, rater, rating.version, rating.value)
 
-    async def _pairs(self) -> int:
-        pairs = 0
-        async for page in self._totals.scan_totals():
-            pairs += sum(recounted.number for _, _, recounted in page)
-        return pairs
-
     # ---- dead letters
 
     async def retry(self, letter: DeadLetter) -> None:
@@ -216,6 +229,43 @@ class Promises:
         except ValueError as error:
             raise Invalid(f"Dead letter {letter.id} is no event still: {error}.") from error
         await self._totals.bury(letter, Batch([event]))
+
+
+class Slice(NamedTuple):
+    """The pairs whose hash, divided by ``of``, leaves ``number``."""
+
+    number: int = 0
+    of: int = 1
+
+    def has(self, pair: Pair) -> bool:
+        movie_id, rater = pair
+        return zlib.crc32(movie_id.encode() + rater) % self.of == self.number
+
+    def halves(self) -> "tuple[Slice, Slice]":
+        return Slice(self.number, 2 * self.of), Slice(self.number + self.of, 2 * self.of)
+
+
+class Slices:
+    """All pairs, a slice at a time: one that turns out to be too large is halved while it is read,
+    and its other half comes later. ``left``: those to come."""
+
+    def __init__(self) -> None:
+        self.left = [Slice()]
+        self._slice = Slice()
+
+    def begin(self) -> None:
+        self._slice = self.left.pop()
+        self.has = self._slice.has
+
+    def halve_if_large(self, *kept: dict[Pair, Any]) -> None:
+        """``kept``: all that is kept of the slice, from which the other half goes."""
+        while sum(map(len, kept)) > SLICE:
+            self._slice, other = self._slice.halves()
+            self.has = self._slice.has
+            self.left.append(other)
+            for pairs in kept:
+                for pair in [pair for pair in pairs if not self.has(pair)]:
+                    del pairs[pair]
 
 
 class Repairs:
@@ -251,8 +301,3 @@ class Repairs:
         if self._wrong:
             await self._totals.correct(self._wrong)
         self._anew, self._wrong = [], []
-
-
-def value_of(states: Mapping[Pair, Applied], pair: Pair) -> int | None:
-    state = states.get(pair)
-    return state.value if state else None
