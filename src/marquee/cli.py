@@ -130,7 +130,7 @@ def serve(
     """Run the roles, until SIGTERM or Ctrl-C: what was accepted is answered first."""
     from .serving import serve as serve_all
     from .sharing import share
-    from .wiring import HTTP_ROLES, ROLES, WORKERS, needs_of, on_servers
+    from .wiring import HTTP_ROLES, ROLES, WORKERS, on_servers, uses_of
 
     flags = {"host": host, "port": port, "data": data, "workers": workers}
     found = settings(**flags)
@@ -138,7 +138,7 @@ def serve(
     for role in roles or ():
         if role not in ROLES:
             raise Unusable(f"There is no role {role!r}: it is one of {', '.join(ROLES)}.")
-    apart = on_servers(found, needs_of(roles or ROLES))
+    apart = on_servers(found, uses_of(roles or ROLES))
     for role in roles or ():
         if role in WORKERS and not apart:
             raise Unusable(
@@ -185,6 +185,8 @@ def token(
     check_user(user)
     span = seconds(ttl)
     found = settings(data=data)
+    if found["jwks"]:
+        say("jwks is set, and who serves with it takes no token of ours: this one is for others")
     print(own_keys(found).sign(user, scope.split(), span, found["issuer"], found["audience"]))
 
 
@@ -371,7 +373,8 @@ def verify(data: Data = None) -> None:
             f"{movie_id}: the ratings say {said.number} of {said.total / 2:g} points in all, "
             f"the totals {counted.number} of {counted.total / 2:g}"
         )
-    print(f"{len(drifts)} movies drifted" if drifts else "all totals are what the ratings say")
+    drifted = f"{how_many(len(drifts), 'movie')} drifted"
+    print(drifted if drifts else "all totals are what the ratings say")
     if drifts:
         raise typer.Exit(1)
 
@@ -396,7 +399,8 @@ def rebuild(
             await stores.drain()  # what is late is not wrong
         return await promises(stores).rebuild(None if movie is None else {movie})
 
-    print(f"{run(on_stores(settings(data=data), main, *PROMISES))} movies were put right")
+    mended = run(on_stores(settings(data=data), main, *PROMISES))
+    print(f"{how_many(mended, 'movie')} {'was' if mended == 1 else 'were'} put right")
 
 
 @app.command("dead-letters")
@@ -429,7 +433,7 @@ def dead_letters(
         return True
 
     kept = run(on_stores(settings(data=data), main, "movies"))
-    print(f"{kept} dead letters")
+    print(how_many(kept, "dead letter"))
     if action and kept:
         raise typer.Exit(1)
 
@@ -445,7 +449,8 @@ def erase(user: Annotated[str, typer.Option(help="Whose ratings go.")], data: Da
         return erasure
 
     erasure = run(on_stores(settings(data=data), main, "ratings"))
-    print(f"{erasure.ratings} ratings erased; the receipt: {erasure.rater.hex()} {erasure.version}")
+    erased = how_many(erasure.ratings, "rating")
+    print(f"{erased} erased; the receipt: {erasure.rater.hex()} {erasure.version}")
 
 
 @app.command()
@@ -516,6 +521,10 @@ def restore(file: Annotated[Path, typer.Argument(metavar="FILE")], data: Data = 
 
 
 # ---- what commands share -----------------------------------------------------------------------
+
+
+def how_many(number: int, thing: str) -> str:
+    return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
 def on_one_line(text: str) -> str:

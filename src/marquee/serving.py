@@ -26,11 +26,11 @@ from .wiring import (
     Marquee,
     check,
     demos,
-    needs_of,
     on_servers,
     open_stores,
     open_tracer,
     own_keys,
+    uses_of,
 )
 
 STOP_SECONDS = 9.5
@@ -258,7 +258,7 @@ async def running(
     settings: Settings, roles: Sequence[str], *, with_demo: bool
 ) -> AsyncIterator[tuple[Marquee, bool]]:
     """All of a process but its port, and whether this is the first start on its stores."""
-    needs = needs_of(roles)
+    needs = uses_of(roles)
     check(settings, needs)
     # Of stores on servers many processes may live, also beside each other in one folder.
     alone = nullcontext() if on_servers(settings, needs) else held(settings["data"])

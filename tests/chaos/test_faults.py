@@ -269,7 +269,7 @@ def produce(system: System, partition: int, records: list[bytes]) -> None:
 
 def dead_letters(system: System) -> list[str]:
     *lines, last = system.command("dead-letters").splitlines()
-    assert last == f"{len(lines)} dead letters"
+    assert last == f"{len(lines)} dead letter{'s' * (len(lines) != 1)}"
     return lines
 
 

@@ -42,7 +42,8 @@ def verify(server: Server) -> tuple[int, list[str]]:
     assert not done.stderr
     *lines, last = done.stdout.splitlines()
     found = [line.partition(":")[0] for line in lines]
-    assert last == (f"{len(found)} movies drifted" if found else CLEAN.strip())
+    movies = "1 movie" if len(found) == 1 else f"{len(found)} movies"
+    assert last == (f"{movies} drifted" if found else CLEAN.strip())
     return done.returncode, found
 
 
@@ -143,7 +144,7 @@ def test_every_drift_is_found_and_put_right(server: Server, stage: Stage, untouc
     assert f"{doubled}: {said}" in lines
 
     done = marquee("rebuild", "--movie", doubled, data=server.data)
-    assert (done.returncode, done.stdout) == (0, "1 movies were put right\n")
+    assert (done.returncode, done.stdout) == (0, "1 movie was put right\n")
     done = marquee("rebuild", "--drifted", data=server.data)
     assert done.returncode == 0
     # An orphan is left alone for ten minutes: its rating may be about to be stored.
@@ -222,7 +223,7 @@ def letters(server: Server) -> list[str]:
     done = marquee("dead-letters", data=server.data)
     assert done.returncode == 0, done
     *lines, last = done.stdout.splitlines()
-    assert last == f"{len(lines)} dead letters"
+    assert last == f"{len(lines)} dead letter{'s' * (len(lines) != 1)}"
     return lines
 
 

@@ -385,7 +385,7 @@ def test_a_cassandra_that_is_set_back_lacks_what_came_later(tmp_path: Path, urls
         server.start()
         assert (rating(server, "early"), rating(server, "late")) == (8, None)
         await_totals(server, {8: 1, 9: 1})
-        assert command("rebuild", data=server.data, **urls) == "1 movies were put right\n"
+        assert command("rebuild", data=server.data, **urls) == "1 movie was put right\n"
         await_totals(server, {8: 1})
         told.read_back(server)
         told.count(server, within=MINUTE)

@@ -308,6 +308,12 @@ def test_a_token_and_nothing_else(server):
         assert client.post("/movies", json={"title": "No"}).status_code == 403
 
 
+def test_a_token_that_the_services_will_not_take_is_told_of(tmp_path):
+    done = marquee("token", "--user", "you", data=tmp_path, jwks="https://keys.example/jwks")
+    assert (done.returncode, done.stdout.count(".")) == (0, 2)
+    assert re.fullmatch("marquee: jwks is set, .*\n", done.stderr)
+
+
 def test_a_token_before_any_start_is_good_afterwards(tmp_path):
     token = ok("token", "--user", "dora", data=tmp_path / "data").strip()
     with serve(tmp_path) as server, server.client() as client:
@@ -604,7 +610,7 @@ def test_dead_letters_are_a_line_each_whatever_is_in_them(tmp_path):
     with closing(sqlite3.connect(tmp_path / "marquee.db")) as connection, connection:
         row = (b"\xff\x1b[2J\n\xc3\xa9", "no event", 1)
         connection.execute("INSERT INTO dead_letter (raw, error, died_at) VALUES (?, ?, ?)", row)
-    shown = "1  no event  \ufffd\\x1b[2J\\né\n1 dead letters\n"
+    shown = "1  no event  \ufffd\\x1b[2J\\né\n1 dead letter\n"
     assert ok("dead-letters", data=tmp_path) == shown
 
 

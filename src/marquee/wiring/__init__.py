@@ -17,7 +17,7 @@ from ..schemas import Tell
 from ..tracing import UNTRACED, Tracer
 from . import embedded
 from .keys import key_folder, own_keys, token_keys
-from .process import HTTP_ROLES, ROLES, USES, WORKERS, Marquee, contract, needs_of
+from .process import HTTP_ROLES, ROLES, USES, WORKERS, Marquee, contract, uses_of
 from .stores import ALL, MIGRATED, Stores
 from .traces import open_tracer
 
@@ -36,12 +36,12 @@ __all__ = [
     "is_made",
     "migrate",
     "move_slots",
-    "needs_of",
     "on_servers",
     "open_stores",
     "open_tracer",
     "own_keys",
     "restore",
+    "uses_of",
 ]
 
 SCHEMES = {

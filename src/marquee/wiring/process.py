@@ -56,7 +56,7 @@ USES = {
 """The stores that each role uses."""
 
 
-def needs_of(roles: Iterable[str]) -> set[str]:
+def uses_of(roles: Iterable[str]) -> set[str]:
     """The stores that a process of these roles uses."""
     return {store for role in roles for store in USES[role]}
 
