@@ -175,8 +175,10 @@ async def test_who_does_not_read_the_answer_is_not_waited_for(server, address, p
             await loop.sock_connect(client, address)
             await loop.sock_sendall(client, head % path)
             assert await loop.sock_recv(client, 1) == b"H"
+            (connection,) = server.server_state.connections
             while server.load() != (0, 0):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
+            assert connection._unread is None
 
 
 @pytest.mark.parametrize("path", [b"much", b"more"])

@@ -90,8 +90,8 @@ class Protocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._be_patient()
-        self._has_read()
         super().connection_lost(exc)
+        self._has_read()  # behind what closes and resumes
 
     def pause_writing(self) -> None:
         super().pause_writing()
