@@ -19,6 +19,7 @@ ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ROOT / "deploy/kubernetes"
 TOOLS = Path(__file__).with_name("tools")
 OVERLAYS = ("embedded", "demo", "production")
+GO_SECONDS = 1000.0
 
 Object = dict[str, Any]
 Labels = Mapping[str, str]
@@ -39,6 +40,7 @@ def go(
         check=False,
         capture_output=True,
         text=True,
+        timeout=GO_SECONDS,
     )
 
 

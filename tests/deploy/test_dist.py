@@ -34,6 +34,7 @@ def run(*words: object, folder: Path = ROOT, **more: str) -> str:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
+        timeout=500,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
