@@ -32,15 +32,15 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
         raise Invalid(f"{file} is there already: name another file.")
     if not database.exists():
         raise Unusable(f"There is nothing to back up: {database} does not exist.")
-    draft = file.with_name(f".{file.name}.{os.getpid()}")
     try:
+        # Nobody else can look into it: the keys are in there, and who rated what.
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
-            copy = Path(folder) / DATABASE
+            copy, draft = Path(folder) / DATABASE, Path(folder) / "backup.zip"
             with (
                 closing(connect(database, read_only=True)) as source,
                 closing(sqlite3.connect(copy)) as target,
             ):
-                source.backup(target, pages=10_000)
+                source.backup(target)  # in one step: between two, a write has it start anew
             check(copy)
             members = {DATABASE: copy}
             members |= {f"keys/{key.name}": key for key in sorted(keys.glob("*.pem"))}
@@ -48,20 +48,18 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
             for name, path in members.items():
                 with path.open("rb") as member:
                     sums[name] = digest(member)
+            draft.touch(mode=0o600)
             with zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
                 archive.writestr(SUMS, json.dumps(sums, indent=1))
                 for name, path in members.items():
                     archive.write(path, name)
-        draft.chmod(0o600)  # the keys are in it
-        with draft.open("rb") as written:
-            os.fsync(written.fileno())
-        draft.rename(file)
+            with draft.open("rb") as written:
+                os.fsync(written.fileno())
+            draft.rename(file)
     except sqlite3.Error as error:
         raise unusable(database, error) from error
     except OSError as error:
         raise Unusable(f"The backup {file} can't be written: {error.strerror}.") from error
-    finally:
-        draft.unlink(missing_ok=True)
     return file.stat().st_size
 
 

@@ -1,0 +1,86 @@
+"""The embedded store's file: copied while it is written, and read by whoever can."""
+
+import os
+import stat
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
+
+import pytest
+
+from marquee.adapters import sqlite
+from marquee.adapters.sqlite.database import connect
+from tests.api.asking import eventually
+
+LARGE = 48 << 20
+"""Bytes: more than were ever copied at a time."""
+
+
+@pytest.fixture
+def path(tmp_path):
+    found = tmp_path / "data" / "marquee.db"
+    sqlite.prepare(found)
+    return found
+
+
+@contextmanager
+def written_all_the_while(path):
+    """By another connection, without a pause."""
+    enough = threading.Event()
+
+    def write():
+        with closing(connect(path)) as connection:
+            while not enough.is_set():
+                connection.execute("UPDATE revision SET number = number + 1")
+
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(write)
+        try:
+            yield
+        finally:
+            enough.set()
+        writing.result(60)
+
+
+def test_a_large_store_is_backed_up_however_much_is_written_meanwhile(path, tmp_path):
+    with closing(connect(path)) as connection:
+        connection.execute("CREATE TABLE filler AS SELECT zeroblob(?)", (LARGE,))
+    with ThreadPoolExecutor(1) as pool, written_all_the_while(path):
+        backing = pool.submit(sqlite.back_up, path, tmp_path / "keys", tmp_path / "backup")
+        assert backing.result(120) > 0
+    assert sqlite.check_backup(tmp_path / "backup") == ["marquee.db"]
+
+
+def open_to_others(folder):
+    """What others than its owner could read."""
+    for entry in os.scandir(folder):
+        mode = entry.stat().st_mode
+        if stat.S_ISREG(mode) and mode & 0o077:
+            yield entry.name
+        elif stat.S_ISDIR(mode) and mode & 0o077:
+            yield from open_to_others(entry)
+
+
+def test_nobody_else_can_read_a_backup_not_even_while_it_is_made(path, tmp_path):
+    """A key that is a pipe has it wait, first where it is summed up, then where it is packed."""
+    (keys := tmp_path / "keys").mkdir(mode=0o700)
+    os.mkfifo(keys / "slow.pem")
+    (shared := tmp_path / "shared").mkdir()
+    shared.chmod(0o755)
+
+    found = set()
+
+    def fed():
+        """Whether it has come to its end; what it waits for, it gets."""
+        with suppress(OSError):  # nobody reads it just now
+            pipe = os.open(keys / "slow.pem", os.O_WRONLY | os.O_NONBLOCK)
+            found.update(open_to_others(shared))
+            os.close(pipe)
+        return backing.done()
+
+    with ThreadPoolExecutor(1) as pool:
+        backing = pool.submit(sqlite.back_up, path, keys, shared / "backup")
+        eventually(fed, lambda done: done, 60)
+        assert backing.result() > 0
+    assert found == set()
+    assert stat.S_IMODE((shared / "backup").stat().st_mode) == 0o600
