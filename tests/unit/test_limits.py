@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.config import Malformed
+from marquee.config import Malformed, load
 from marquee.config import quota as quota_of
 from marquee.errors import Unusable
 from marquee.http.limits import (
@@ -38,6 +38,10 @@ def test_a_rate_limit_as_it_is_written(text, quota):
 def test_any_other_rate_limit_is_refused_in_clear_words(text):
     with pytest.raises(Malformed, match="60/minute"):
         quota_of(text)
+
+
+def test_by_default_it_is_sixty_a_minute_and_twenty_at_once():
+    assert load({}, {})["rate_limit"] == Quota(60, 60, 20)
 
 
 def test_reads_get_tenfold():
