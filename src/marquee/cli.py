@@ -622,7 +622,8 @@ def main() -> None:
     """Errors are one clear line: exit status 2 for bad arguments, 1 for what else went wrong."""
     open_streams()
     if isinstance(sys.stdout, TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8")  # as exports are read, whatever the terminal says
+        # As exports are read, whatever the terminal says; of a file's name, also what is no UTF-8.
+        sys.stdout.reconfigure(encoding="utf-8", errors="backslashreplace")
     status: object = 0
     try:
         status = app(file_first(sys.argv[1:]), standalone_mode=False)

@@ -210,6 +210,8 @@ def load(
             (s, v) for s, v in layers if (v is not None and v != "") or s == "default"
         )
         texts[setting.name], sources[setting.name] = str(value), source
+        if "\0" in texts[setting.name]:  # no file, host or server has it in its name
+            raise Unusable(f"{setting.name} ({source}) must be without NUL.")
         if texts[setting.name]:
             try:
                 setting.parse(texts[setting.name])

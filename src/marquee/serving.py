@@ -195,8 +195,8 @@ def listen(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
-    except OSError as error:
-        number = error.errno or 0  # below 0 it is one of getaddrinfo's
+    except (OSError, TypeError) as error:  # the latter for what can be no host's name
+        number = getattr(error, "errno", 0) or 0  # below 0 it is one of getaddrinfo's
         why = os.strerror(number) if number > 0 else "there is no such host"
         raise Unusable(
             f"Nothing can be served at {address(host)}:{port} ({why}): "

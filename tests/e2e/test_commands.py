@@ -65,6 +65,7 @@ def numbers(report: str) -> dict[str, str]:
         ("serve aggregator", "aggregator"),
         ("serve --workers 2", "workers"),
         ("serve --host ''", "--host is empty"),
+        ("serve --host \udcff", "no such host"),  # bytes that are no UTF-8
         ("serve --data ''", "--data is empty"),
         ("token --user u --data ''", "--data is empty"),
         ("token", "--user"),
@@ -198,6 +199,10 @@ def test_a_password_is_masked(tmp_path):
     assert "https://user:***@keys.example/jwks" in shown
     shown = marquee("doctor", data=tmp_path, jwks="https://user:secret@[::1]:1/jwks").stdout
     assert "https://user:***@[::1]:1/jwks" in shown
+
+
+def test_what_is_no_utf8_is_shown_as_it_is():
+    assert re.search(r"^issuer +\\udcff ", ok("settings", issuer="\udcff"), re.MULTILINE)
 
 
 def test_an_unknown_name_in_the_file_is_an_error(tmp_path):

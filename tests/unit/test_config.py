@@ -96,6 +96,14 @@ def test_whatever_is_unknown_the_nearest_name_is_told(tmp_path):
     assert "did you mean MARQUEE_" in warnings[1]
 
 
+def test_no_value_has_a_nul_in_it(tmp_path):
+    file = tmp_path / "marquee.toml"
+    for name in ("data", "host", "ratings_url"):
+        file.write_text(f'{name} = "a\\u0000b"')
+        with pytest.raises(Unusable, match=f"^{name} .* must be without NUL"):
+            load({}, {}, file)
+
+
 def test_a_variable_counts_to_the_letter():
     """Of another spelling nothing is taken, so it is told of."""
     warnings: list[str] = []
