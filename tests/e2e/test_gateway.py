@@ -14,7 +14,7 @@ import pytest
 from marquee.wiring import contract
 from tests.api.asking import Stage, assert_problem, eventually
 from tests.support.both import role_of
-from tests.support.gateway import CONFIGURATION, free_port, gateway
+from tests.support.gateway import CONFIGURATION, gateway
 from tests.support.server import Server, serve
 
 SETTINGS = {"trusted_proxies": "127.0.0.1"}
@@ -67,10 +67,10 @@ def through_to_doomed(tmp_path, doomed):
 def telling(words):
     """Beside the gateway a server of each role, which says these words of nginx's to every call."""
 
-    def told(folder, _):
+    def told(folder, port):
         text = ""
-        for role in ROLES:
-            at = f"127.0.0.1:{free_port()}"
+        for number, role in enumerate(ROLES, 2):
+            at = f"127.0.0.{number}:{port}"
             text += f"upstream {role} {{ server {at}; }}\n"
             text += f"server {{ listen {at}; return 200 {words.format(role=role)}; }}\n"
         (folder / "upstreams.conf").write_text(text)
