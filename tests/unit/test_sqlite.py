@@ -10,6 +10,7 @@ import pytest
 
 from marquee.adapters import sqlite
 from marquee.adapters.sqlite.database import connect
+from marquee.errors import StoreAway
 from tests.api.asking import eventually
 
 LARGE = 48 << 20
@@ -84,3 +85,15 @@ def test_nobody_else_can_read_a_backup_not_even_while_it_is_made(path, tmp_path)
         assert backing.result() > 0
     assert found == set()
     assert stat.S_IMODE((shared / "backup").stat().st_mode) == 0o600
+
+
+async def test_a_file_that_could_not_be_read_once_is_read_again(path):
+    database = await sqlite.Database.open(path)
+    elsewhere = path.parent.rename(path.parent.with_name("elsewhere"))
+    for _ in range(2):
+        with pytest.raises(StoreAway):
+            await database.probe_reads()
+    await database.probe()
+    elsewhere.rename(path.parent)
+    await database.probe_reads()
+    await database.close()

@@ -80,7 +80,7 @@ async def opened(
             cache=MemoryCache(),
             notices=notices,
             limiter=MemoryRateLimiter(),
-            probes={"ratings": database.probe, "movies": database.probe},
+            probes={"ratings": database.probe, "movies": database.probe_reads},
             runs={},
             drain=drain,
             settle=nothing_to_do,

@@ -63,7 +63,7 @@ class Database:
         self._connection = connect(path)
         self._local = threading.local()
         self._reading: list[sqlite3.Connection] = []
-        self._readers = ThreadPoolExecutor(2, "sqlite-reader", self._open_reader)
+        self._readers = ThreadPoolExecutor(2, "sqlite-reader")
         self._writer = threading.Thread(target=self._write_all, name="sqlite-writer", daemon=True)
         self._writer.start()
         self._sweep()
@@ -116,6 +116,10 @@ class Database:
         """Raises ``StoreAway`` where a write can't begin, or the last rating could not be kept: its
         version still has to be (``SqliteRatings``), so that this is tried."""
         await self.write(lambda _: None)
+
+    async def probe_reads(self) -> None:
+        """Raises ``StoreAway`` where nothing can be read."""
+        await self.recall("rater_key")
 
     async def recall(self, name: str) -> str | None:
         """What was kept under a name; None where nothing was."""
@@ -218,18 +222,23 @@ class Database:
 
     # ---- in a reader's thread
 
-    def _open_reader(self) -> None:
-        self._local.connection = connection = connect(self.path, read_only=True)
-        self._reading.append(connection)
+    def _reader(self) -> sqlite3.Connection:
+        """Opened by its thread's first read: where that fails, the next one tries again."""
+        if not hasattr(self._local, "connection"):
+            self._local.connection = connect(self.path, read_only=True)
+            self._reading.append(self._local.connection)
+        connection: sqlite3.Connection = self._local.connection
+        return connection
 
     def _read(self, job: Job[T]) -> T:
-        connection: sqlite3.Connection = self._local.connection
         try:
+            connection = self._reader()
             connection.execute("BEGIN")
             try:
                 return job(connection)
             finally:
-                connection.execute("COMMIT")
+                if connection.in_transaction:  # of some errors SQLite ends it by itself
+                    connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise as_away(error) from error
 
