@@ -60,6 +60,11 @@ def test_versions_are_pinned(services: dict[str, Any]) -> None:
         ), name
 
 
+def test_no_log_fills_the_disk(services: dict[str, Any]) -> None:
+    """Docker's usual way of keeping them never throws one away."""
+    assert {each.get("logging", {}).get("driver") for each in services.values()} == {"local"}
+
+
 def test_start_is_ordered_by_health(services: dict[str, Any]) -> None:
     """Whoever waits for something waits until it is healthy, or has ended well."""
     for name, each in services.items():
