@@ -1,9 +1,11 @@
-# A replica: it copies its primary at its first start, and follows it from then on.
+# A replica: it copies its primary at its first start, beside the place that the copy takes once it is
+# whole. From then on it starts from what it has, also with its primary away, also once it was promoted.
 set -eu
-if [ ! -s "$PGDATA/standby.signal" ]; then
-    find "$PGDATA" -mindepth 1 -delete # what an attempt left that was cut short
-    chmod 0700 "$PGDATA"
-    PGPASSWORD=$(cat /run/marquee/replication) pg_basebackup --host=postgres --username=replication \
-        --pgdata="$PGDATA" --checkpoint=fast --write-recovery-conf
+if [ ! -e "$PGDATA" ]; then
+    begun=$PGDATA.begun
+    rm -rf "$begun" # of an attempt that was cut short
+    PGPASSWORD=$(cat "$REPLICATION_PASSWORD_FILE") pg_basebackup --host=postgres --username=replication \
+        --pgdata="$begun" --checkpoint=fast --write-recovery-conf
+    mv "$begun" "$PGDATA"
 fi
 exec postgres "$@"

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from engine.ports import free_port
+from marquee.wiring import needs_of
 from tests.api.asking import eventually
 from tests.support.docker import ROOT, built, docker
 from tests.support.gateway import upstream
@@ -110,6 +111,23 @@ def test_ours_have_no_rights_and_no_password_is_in_the_file(services: dict[str, 
         for variable, value in each.get("environment", {}).items():
             assert "PASSWORD" not in variable or value.startswith("/run/"), variable
             assert not re.search(r"://[^/]*:[^/@]*@", value), variable
+
+
+def test_a_container_sees_its_own_passwords_alone(services: dict[str, Any]) -> None:
+    """Who makes them sees all; a role those of movies where it asks for movies."""
+    seen: dict[str, set[str]] = {}
+    for name, each in services.items():
+        for volume in each.get("volumes", ()):
+            if volume["type"] == "volume" and re.match("for-|keys$", volume["source"]):
+                seen.setdefault(volume["source"], set()).add(name)
+                assert volume.get("read_only") or name == "secrets" or volume["source"] == "keys"
+    assert seen == {
+        "for-grafana": {"secrets", "grafana"},
+        "for-postgres": {"secrets", "postgres"},
+        "for-replica": {"secrets", "postgres-replica"},
+        "for-roles": {"secrets", "migrate"} | {r for r in ROLES if "movies" in needs_of([r])},
+        "keys": {"ratings", "movies"},
+    }
 
 
 class Local:
