@@ -1,6 +1,7 @@
 """Files of every form and damage, as sheets of rows."""
 
 import json
+import os
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -170,6 +171,18 @@ def test_an_archive_and_a_folder_give_the_files_that_lie_highest(tmp_path):
     (folder / "inner" / "a.csv").unlink()
     (folder / "other" / "b.csv").unlink()
     assert [file.name for file in find_files(folder)] == ["c.csv"]
+
+
+def test_a_member_of_an_archive_that_was_never_dated_is_as_old_as_the_archive(tmp_path):
+    path = tmp_path / "export.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(zipfile.ZipInfo("a.csv", (1980, 0, 0, 0, 0, 0)), TABLE)
+        archive.writestr(zipfile.ZipInfo("b.csv", (2020, 1, 2, 3, 4, 6)), TABLE)
+    os.utime(path, (1_600_000_000, 1_600_000_000))
+    undated, dated = find_files(path)
+    assert records(Sheet(undated)) == ROWS
+    assert undated.modified == 1_600_000_000_000_000
+    assert dated.modified == 1_577_934_246_000_000
 
 
 def test_what_is_not_there_or_can_not_be_read_is_said_in_one_line(tmp_path):

@@ -247,6 +247,15 @@ async def test_a_dry_run_knows_movies_by_their_imdb_id_as_the_stores_do(stores, 
     assert (await stores.run(folder)).movies == Merged(added=1, replaced=1)
 
 
+async def test_a_dry_run_knows_long_titles_as_far_as_the_stores_do(stores, tmp_path):
+    long = "y" * 300
+    folder = tmp_path / "files"
+    folder.mkdir()
+    file(folder, f"id,title,year\nm-1,{long} one,1995\n", "a.csv")
+    file(folder, f"title,year,boxOffice\n{long} two,1995,5\n", "b.csv")
+    assert (await stores.run(folder)).movies == Merged(added=1, replaced=1)
+
+
 async def test_the_real_files_one_after_the_other_and_again(stores):
     data = data_dir()
     names = ("box-office", "tmdb", "movielens-small", "oscars", "academy_awards.csv")

@@ -166,6 +166,7 @@ def test_a_date_to_the_microsecond_stays_so():
         *(("tt0111161", "tt0111161"), ("0111161", "tt0111161"), ("111161", "tt0111161")),
         *(("tt420238", "tt0420238"), ("tt00293564", "tt0293564"), ("00293564", "tt0293564")),
         *(("https://www.imdb.com/title/tt10872600/?ref_=x", "tt10872600"), ("", None)),
+        *(("0", None), ("tt0000000", None)),
     ],
 )
 def test_imdb_ids(cell, imdb_id):
@@ -420,6 +421,17 @@ def test_our_own_ratings(tmp_path):
     ]
 
 
+def test_a_user_of_our_own_ratings_is_never_null(tmp_path):
+    one = {"movieId": "m-1", "rate": 8, "ratedAt": "2024-05-06T07:08:09Z"}
+    text = json.dumps([one | {"userId": user} for user in (None, True, " ann ")])
+    bad, worse, good = read(marquee, tmp_path, ratings_json=text)
+    assert [bad, worse] == [
+        RowError(1, "the user is none", ""),
+        RowError(2, "the user is none", ""),
+    ]
+    assert good.user_id == " ann "
+
+
 def test_our_own_export_keeps_the_dates_of_a_clock_that_was_ahead(tmp_path):
     ahead, never = "2031-01-01T00:00:00.000001Z", "2131-01-01T00:00:00Z"
     everybody = f"userId,movieId,rate,ratedAt\nann,m-1,8,{ahead}\nann,m-2,8,{never}\n"
@@ -474,6 +486,29 @@ def test_movielens_joins_its_three_files(tmp_path):
         RowError(8, "cells are missing", ""),
         RowError(9, "the user is none", ""),
         Skipped(10, "not rated"),
+    ]
+
+
+def test_users_and_movies_that_movielens_can_not_mean(tmp_path):
+    found = read(
+        movielens,
+        tmp_path,
+        movies_csv=(
+            "movieId,title,genres\n"
+            "1,Toy Story (1995),Drama\n"
+            "a b,Blank (1995),Drama\n"
+            "12345678901,Long (1995),Drama\n"
+            f"2,Genres (1995),{'x' * 51}\n"
+        ),
+        ratings_csv="userId,movieId,rating,timestamp\n,1,5.0,964982703\n7,2,5.0,964982703\n",
+    )
+    assert found == [
+        MovieRow(2, Movie("movielens-1", "Toy Story", 1995, ("Drama",))),
+        RowError(3, "the id is none of a movie", "movielens-a b"),
+        RowError(4, "the id is none of a movie", "movielens-12345678901"),
+        RowError(5, "the genres are over 20, or longer than 50 characters", ""),
+        RowError(2, "the user is none", ""),
+        RowError(3, "links.csv and movies.csv lack the movie", "2"),
     ]
 
 

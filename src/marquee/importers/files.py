@@ -13,6 +13,7 @@ import zipfile
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -41,13 +42,13 @@ class File:
         self.path = path
         self.member = member
         self.done = 0
-        if member is None:
-            stat = path.stat()
-            self.name, self.size, self.modified = path.name, stat.st_size, stat.st_mtime_ns // 1000
-        else:
+        stat = path.stat()
+        self.name, self.size, self.modified = path.name, stat.st_size, stat.st_mtime_ns // 1000
+        if member is not None:
             self.name, self.size = member.filename.rpartition("/")[2], member.file_size
-            date = datetime(*member.date_time, tzinfo=UTC)
-            self.modified = int(date.timestamp()) * 1_000_000
+            with suppress(ValueError):  # whoever packed it may have left the date out
+                date = datetime(*member.date_time, tzinfo=UTC)
+                self.modified = int(date.timestamp()) * 1_000_000
 
     def open(self) -> IO[bytes]:
         self.done = 0

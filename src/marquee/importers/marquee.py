@@ -7,6 +7,7 @@ comes back as it was, whatever the time is here.
 """
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ..model import is_movie_id, is_user_id
 from .files import Sheet
@@ -29,6 +30,10 @@ AHEAD = 36_525 * DAY
 """So far a clock may have been: a century."""
 
 
+def _to_the_letter(cell: Any) -> str:
+    return cell if isinstance(cell, str) else text_of(cell)
+
+
 def reading(sheets: Sequence[Sheet]) -> Reading | None:
     found = [sheet for sheet in sheets if sheet.has("movieid", "rate", "ratedat")]
     named = [sheet for sheet in found if sheet.has("userid")]
@@ -38,7 +43,7 @@ def reading(sheets: Sequence[Sheet]) -> Reading | None:
         dated = asked._replace(now=asked.now + AHEAD) if named else asked
 
         def read(line: int, record: Record) -> RatingRow:
-            user_id = str(record.get("userid", "")) if named else asked.user_id
+            user_id = _to_the_letter(record.get("userid")) if named else asked.user_id
             movie_id = text_of(record.get("movieid"))
             if not is_user_id(user_id):
                 raise BadRow("the user is none", user_id)

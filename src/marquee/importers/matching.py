@@ -100,13 +100,13 @@ def _attempts(clue: Clue, loose: bool) -> Iterator[list[Clue]]:
 
 
 def clues_of(movie: Movie) -> Iterator[Clue]:
-    """All by which a movie is found, with the title's key for the title."""
+    """All by which a movie is found, with its place in lists for the title."""
     if movie.imdb_id:
         yield Clue(imdb_id=movie.imdb_id)
     if movie.tmdb_id:
         yield Clue(tmdb_id=movie.tmdb_id)
     if movie.year:
-        yield Clue(title=titles.key(movie.title), year=movie.year)
+        yield Clue(title=titles.place(movie.title), year=movie.year)
 
 
 def contradict(clue: Clue, movie: Movie) -> bool:

@@ -28,6 +28,7 @@ from .rows import (
     RowError,
     Skip,
     Skipped,
+    check_movie,
     checked,
     clue_of,
     half_points,
@@ -109,15 +110,14 @@ def _movie_row(
     number = text_of(record.get("movieid"))
     title, year = titles.split_year(text_of(record.get("title")))
     title = titles.display(title)
-    if not number or not 1 <= len(title) <= 500:
-        raise BadRow("the movie has no number or no title", number or title)
+    if not number:
+        raise BadRow("the movie has no number", title)
     imdb_id, tmdb_id = ids.get(number, (None, None))
     names = [name for name in flags if text_of(record.get(fold_name(name))) == "1"]
     names += text_of(record.get("genres")).split("|")
     genres = tuple(name for name in names if name and name[0] != "(")
-    movie = Movie(
-        imdb_id or f"movielens-{number}"[:20], title, year, genres, None, imdb_id, tmdb_id
-    )
+    movie = Movie(imdb_id or f"movielens-{number}", title, year, genres, None, imdb_id, tmdb_id)
+    check_movie(movie)
     clues[number] = Clue(imdb_id, tmdb_id, title, year)
     return MovieRow(line, movie)
 
@@ -126,7 +126,8 @@ def _rating_rows(sheet: Sheet, clues: dict[str, Clue], asked: Asked) -> Iterator
     """The one loop that has to be quick: a data set may have 33 million rows."""
     names = ("userid", "movieid", "rating", "timestamp")
     user_at, movie_at, rating_at, time_at = (sheet.columns[name] for name in names)
-    last = user_id = ""
+    last: str | None = None
+    user_id = ""
     for row in sheet.rows():
         if isinstance(row, RowError):
             yield row

@@ -24,7 +24,7 @@ from hashlib import blake2b
 from typing import Any
 
 from .. import titles
-from ..model import Movie, has_control, is_movie_id
+from ..model import Movie, has_control
 from .files import Sheet
 from .reading import Reading, each_sheet
 from .rows import (
@@ -33,6 +33,7 @@ from .rows import (
     BadRow,
     MovieRow,
     Record,
+    check_movie,
     first,
     imdb_id_of,
     moment_of,
@@ -64,7 +65,7 @@ def reading(sheets: Sequence[Sheet]) -> Reading | None:
 
 def _row(form: Callable[[Record], MovieRow], line: int, record: Record) -> MovieRow:
     row = form(record)
-    _check(row.movie)
+    check_movie(row.movie)
     return row._replace(line=line)
 
 
@@ -192,13 +193,3 @@ def _id_of(title: str, year: int | None, imdb_id: str | None, tmdb_id: int | Non
         return f"tmdb-{tmdb_id}"
     name = f"{titles.key(title)} {year or ''}"
     return "m-" + blake2b(name.encode(), digest_size=8).hexdigest()
-
-
-def _check(movie: Movie) -> None:
-    """The contract of the API, for what the cells did not check already."""
-    if not is_movie_id(movie.id):
-        raise BadRow("the id is none of a movie", movie.id)
-    if not movie.title.strip() or len(movie.title) > 500:
-        raise BadRow("the title is missing, or longer than 500 characters", movie.title)
-    if len(movie.genres) > 20 or any(len(genre) > 50 for genre in movie.genres):
-        raise BadRow("the genres are over 20, or longer than 50 characters")

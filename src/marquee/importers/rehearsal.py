@@ -11,7 +11,7 @@ from typing import Protocol
 
 from ..model import Applied, Merged, Movie, Nomination, Rating, Standing, Totals, complete, merge
 from ..ports import Clue, place_of
-from ..titles import key
+from ..titles import place
 from .matching import clues_of
 
 MOST_PAIRS = 200_000
@@ -131,4 +131,4 @@ class RehearsedCatalogue:
 
 
 def _folded(clue: Clue) -> Clue:
-    return clue._replace(title=key(clue.title)) if clue.title else clue
+    return clue._replace(title=place(clue.title)) if clue.title else clue

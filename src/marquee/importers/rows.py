@@ -11,7 +11,7 @@ from decimal import Decimal
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
-from ..model import Movie, Nomination
+from ..model import Movie, Nomination, is_movie_id
 from ..ports import Clue
 
 T = TypeVar("T")
@@ -235,7 +235,8 @@ def imdb_id_of(cell: Any) -> str | None:
         return None
     if not (found := _IMDB.fullmatch(text)):
         raise BadRow("the IMDb id is none", text)
-    return f"tt{int(found[1]):07}"  # files have "tt420238" and "tt00293564", too
+    number = int(found[1])
+    return f"tt{number:07}" if number else None  # files have "tt420238" and "tt00293564", too
 
 
 def tmdb_id_of(cell: Any) -> int | None:
@@ -254,6 +255,16 @@ def whole_of(cell: Any, why: str) -> int | None:
     if number > 2**53:
         raise BadRow(why, text)
     return number
+
+
+def check_movie(movie: Movie) -> None:
+    """The contract of the API, for what the cells did not check already."""
+    if not is_movie_id(movie.id):
+        raise BadRow("the id is none of a movie", movie.id)
+    if not movie.title.strip() or len(movie.title) > 500:
+        raise BadRow("the title is missing, or longer than 500 characters", movie.title)
+    if len(movie.genres) > 20 or any(len(genre) > 50 for genre in movie.genres):
+        raise BadRow("the genres are over 20, or longer than 50 characters")
 
 
 def clue_of(imdb: Any, tmdb: Any, title: Any, year: Any) -> Clue:
