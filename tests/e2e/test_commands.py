@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import os
 import re
 import shlex
 import shutil
@@ -690,3 +691,17 @@ def test_it_runs_as_a_module_too():
     command = [sys.executable, "-m", "marquee", "settings"]
     done = subprocess.run(command, check=True, capture_output=True, text=True, env=environment())
     assert done.stdout == ok("settings")
+
+
+def test_ctrl_c_while_it_is_loaded_ends_it_quietly(tmp_path):
+    (tmp_path / "typer.py").write_text("import signal\nsignal.raise_signal(signal.SIGINT)\n")
+    path = os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])
+    done = subprocess.run(
+        [sys.executable, "-m", "marquee", "settings"],
+        check=False,
+        env=environment() | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
