@@ -343,6 +343,18 @@ class TestMigrate:
             postgres.migrate([url])
             assert execute(url, "SELECT count(*) FROM slot") == [(16,)]
 
+    def test_an_address_without_a_database_is_told_of(self):
+        (server, *_), role = databases.servers(), f"test_{secrets.token_hex(8)}"
+        owner = make_conninfo(server, user=ADMIN)
+        execute(owner, f"CREATE ROLE {role} LOGIN PASSWORD 'limited'")
+        told = conninfo_to_dict(server) | {"user": role, "password": "limited"}
+        del told["dbname"]
+        try:
+            with pytest.raises(Unusable, match="names no database"):
+                postgres.migrate([make_conninfo(**told)])
+        finally:
+            execute(owner, f"DROP ROLE {role}")
+
     def test_leaves_what_is_not_ours_and_what_is_newer(self):
         with databases.databases(1) as urls:
             execute(urls[0], "CREATE TABLE theirs (id integer)")

@@ -165,11 +165,13 @@ def connect(url: str) -> Connection:
 
 
 def create_database(url: str) -> None:
-    name = str(conninfo_to_dict(url)["dbname"])
+    name = conninfo_to_dict(url).get("dbname")
+    if not name:
+        raise Unusable(f"{named(url)} names no database: postgresql://…/DATABASE.")
     make = sql.SQL("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'")
     try:
         with connect(make_conninfo(url, dbname="postgres")) as beside:
-            beside.execute(make.format(name=sql.Identifier(name)))
+            beside.execute(make.format(name=sql.Identifier(str(name))))
     except (psycopg.errors.DuplicateDatabase, psycopg.errors.UniqueViolation):
         return  # another one was quicker
     except psycopg.Error as error:
