@@ -343,6 +343,16 @@ class TestMigrate:
             postgres.migrate([url])
             assert execute(url, "SELECT count(*) FROM slot") == [(16,)]
 
+    def test_goes_where_the_options_of_an_address_lead_to(self):
+        with databases.databases(2) as urls:
+            for url in urls:
+                execute(url, "CREATE SCHEMA elsewhere")
+            elsewhere = [make_conninfo(url, options="-c search_path=elsewhere") for url in urls]
+            postgres.migrate(elsewhere, SLOTS)
+            assert execute(urls[0], "SELECT to_regclass('public.slot')") == [(None,)]
+            assert execute(urls[0], "SELECT count(*) FROM elsewhere.slot_map") == [(SLOTS,)]
+            assert problems(elsewhere) == []
+
     def test_an_address_without_a_database_is_told_of(self):
         (server, *_), role = databases.servers(), f"test_{secrets.token_hex(8)}"
         owner = make_conninfo(server, user=ADMIN)

@@ -158,7 +158,8 @@ def open_shard(url: str, *, make: bool = False) -> Iterator[Connection]:
 
 
 def connect(url: str) -> Connection:
-    options = f"-c lock_timeout={LOCK_TIMEOUT} -c statement_timeout=0"
+    theirs = conninfo_to_dict(url).get("options") or ""
+    options = f"{theirs} -c lock_timeout={LOCK_TIMEOUT} -c statement_timeout=0".strip()
     return psycopg.connect(
         url, autocommit=True, connect_timeout=5, options=options, application_name="marquee migrate"
     )
