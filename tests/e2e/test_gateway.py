@@ -97,6 +97,20 @@ def test_no_client_says_what_its_address_is(tmp_path):
             assert client.request(endpoint.method, path, headers=said).text == "127.0.0.1", endpoint
 
 
+def test_on_kubernetes_an_ingress_says_whom_it_sees(tmp_path):
+    """What comes before that is what it was told by its client."""
+    lines = (CONFIGURATION.parent / "kubernetes/components/gateway/listen.conf").read_text()
+    lines = lines.replace("10.0.0.0/8", "127.0.0.0/8")  # where this test's Ingress is
+
+    def told(folder, port):
+        telling("$http_x_forwarded_for")(folder, port)
+        (folder / "listen.conf").write_text(lines.replace("8080", f"127.0.0.1:{port}"))
+
+    said = {"X-Forwarded-For": "192.0.2.1, 172.16.0.1"}
+    with gateway(tmp_path / "gateway", {}, told) as url:
+        assert httpx.get(f"{url}/movies", headers=said).text == "172.16.0.1"
+
+
 def test_a_list_is_never_older_than_marquees_own(server, through):
     path = "/movies/top-rated?genre=Only this"
     with Stage(server) as stage:
