@@ -12,11 +12,10 @@ import httpx
 import pytest
 
 from engine.ports import free_port
-from marquee.wiring import needs_of
 from tests.api.asking import eventually
 from tests.support.docker import ROOT, built, docker
 from tests.support.gateway import upstream
-from tests.support.system import HTTP_ROLES, ROLES, stores
+from tests.support.system import HTTP_ROLES, ROLES, USES, stores
 
 pytestmark = pytest.mark.timeout(900)
 UP_SECONDS = 300.0
@@ -125,7 +124,7 @@ def test_a_container_sees_its_own_passwords_alone(services: dict[str, Any]) -> N
         "for-grafana": {"secrets", "grafana"},
         "for-postgres": {"secrets", "postgres"},
         "for-replica": {"secrets", "postgres-replica"},
-        "for-roles": {"secrets", "migrate"} | {r for r in ROLES if "movies" in needs_of([r])},
+        "for-roles": {"secrets", "migrate"} | {r for r in ROLES if "movies_url" in USES[r]},
         "keys": {"ratings", "movies"},
     }
 
