@@ -7,8 +7,10 @@ at again after the events had time to arrive.
 import asyncio
 import time
 import zlib
+from array import array
 from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from contextlib import suppress
+from copy import copy
 from typing import Any, NamedTuple
 
 from . import events
@@ -24,6 +26,9 @@ SLICE = 500_000
 """Pairs that are kept in memory at a time."""
 
 PAGE = 1000
+
+NOBODY = array("I", [0] * 20)
+"""How often each score was given, of a movie that nobody rated: small, for there are many."""
 
 States = tuple[Applied | None, Applied | None]
 """What the rating store holds of a pair, and what is applied of it."""
@@ -73,9 +78,9 @@ class Promises:
             movies |= await self._drifted(suspects, slices)
             suspects -= movies
         movies |= await self._miscounted()
-        said = await self._said(movies)
+        said = await self._said(movies) if movies else {}
         counted = dict(zip(sorted(movies), await self._totals.totals(sorted(movies)), strict=True))
-        return [Drift(movie, said[movie], counted[movie]) for movie in sorted(movies)]
+        return [Drift(id, Totals(tuple(said[id])), counted[id]) for id in sorted(movies)]
 
     async def _suspects(self) -> set[str]:
         """Movies whose totals, recounted totals and ratings are not all alike, at a glance."""
@@ -83,20 +88,20 @@ class Promises:
         suspects = set()
         async for page in self._totals.scan_totals():
             for movie_id, stored, recounted in page:
-                if not stored == recounted == said.pop(movie_id, Totals()):
+                if not stored == recounted == Totals(tuple(said.pop(movie_id, NOBODY))):
                     suspects.add(movie_id)
         return suspects | set(said)
 
-    async def _said(self, movies: Collection[str] | None) -> dict[str, Totals]:
-        """Totals from the rating store: of all movies, or of those asked for."""
-        counts: dict[str, list[int]] = {movie_id: [0] * 20 for movie_id in movies or ()}
+    async def _said(self, movies: Collection[str] | None) -> "dict[str, array[int]]":
+        """How often the rating store has each score: of all movies, or of those asked for."""
+        counts = {movie_id: copy(NOBODY) for movie_id in movies or ()}
         async for page in self._ratings.scan():
             for rating in page:
                 if movies is None and rating.movie_id not in counts:
-                    counts[rating.movie_id] = [0] * 20
+                    counts[rating.movie_id] = copy(NOBODY)
                 if rating.movie_id in counts:
                     counts[rating.movie_id][rating.value - 1] += 1
-        return {movie_id: Totals(tuple(found)) for movie_id, found in counts.items()}
+        return counts
 
     async def _miscounted(self) -> set[str]:
         found = set()
