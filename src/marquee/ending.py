@@ -1,5 +1,6 @@
 """What a process that ends still waits for: told where that takes too long."""
 
+import asyncio
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -15,6 +16,13 @@ def step(name: str | Callable[[], str]) -> Iterator[None]:
         yield
     finally:
         _steps.remove(told)
+
+
+def is_told() -> bool:
+    """Whether the task that asks was told to end: else, what cancels it is a fault of what it waits
+    for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
 
 
 def waits_for() -> str:

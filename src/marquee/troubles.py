@@ -16,20 +16,26 @@ MOST = 20
 class Trouble:
     """What somebody waits for, tries again and again, and would have told each time.
 
-    ``what``: how each line begins.
+    ``what``: how each line begins; ``level``: of those that tell that it is so.
     """
 
     def __init__(
-        self, log: logging.Logger, what: str, clock: Callable[[], float] = time.monotonic
+        self,
+        log: logging.Logger,
+        what: str,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        level: int = logging.WARNING,
     ) -> None:
         self._log = log
         self._what = what
         self._clock = clock
+        self._level = level
         self._told: set[str] = set()
         self._last = 0.0
 
-    def tell(self, why: object) -> None:
-        """It is so, or still so."""
+    def tell(self, why: object, fault: BaseException | None = None) -> None:
+        """It is so, or still so. ``fault``: where it happened is told, too."""
         self._last = self._clock()
         words = str(why)
         if words in self._told:
@@ -37,7 +43,11 @@ class Trouble:
         if len(self._told) >= MOST:
             self._told.clear()
         self._told.add(words)
-        self._log.warning("%s: %s", self._what, words)
+        self._log.log(self._level, "%s: %s", self._what, words, exc_info=fault)
+
+    def unforeseen(self, fault: BaseException) -> None:
+        """A fault of ours; of its words, which may be others each time, only its kind counts."""
+        self.tell(type(fault).__name__, fault)
 
     def __enter__(self) -> None:
         """``with trouble:`` a store that is away is told, and ends what is done in there alone."""

@@ -1,12 +1,15 @@
 """For those who run it: health, metrics."""
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Literal
 
 from starlette.types import Scope
 
+from .. import ending
 from ..errors import MarqueeError
+from ..troubles import Trouble
 from .calls import JSON, Answer, Call, Endpoint, encode
 from .metrics import Metrics
 from .prepared import Messages, Prepared
@@ -17,6 +20,8 @@ LIVE = "/health/live"
 READY = "/health/ready"
 PROBE_SECONDS = 2.0
 NOT_STORED: Header = (b"cache-control", b"no-store")
+
+log = logging.getLogger(__name__)
 
 Probe = Callable[[], Awaitable[None]]
 """Raises ``StoreAway`` where the dependency is away."""
@@ -47,6 +52,9 @@ class Health:
     def __init__(self, probes: Mapping[str, Probe], needs: Mapping[str, Sequence[str]]) -> None:
         self._probes = probes
         self._needs = needs
+        self._troubles = {
+            name: Trouble(log, f"{name} can't be looked at", level=logging.ERROR) for name in probes
+        }
         self.able = False
         self._live = prepared(200, Live())
         self._is_ready(503, Readiness("unavailable", {}))
@@ -58,7 +66,7 @@ class Health:
         return self._ready.answer(scope)
 
     async def step(self) -> None:
-        states = await asyncio.gather(*map(self._look, self._probes.values()))
+        states = await asyncio.gather(*map(self._look, self._probes))
         found = dict(zip(self._probes, states, strict=True))
         away = {name for name, state in found.items() if state.state == "away"}
         self.able = any(map(away.isdisjoint, self._needs.values())) or not self._needs
@@ -82,14 +90,20 @@ class Health:
             await self.step()
             await asyncio.sleep(1)
 
-    async def _look(self, probe: Probe) -> Dependency:
+    async def _look(self, name: str) -> Dependency:
         try:
             async with asyncio.timeout(PROBE_SECONDS):
-                await probe()
+                await self._probes[name]()
         except MarqueeError as away:
             return Dependency("away", str(away))
         except TimeoutError:
             return Dependency("away", "It does not answer.")
+        except (Exception, asyncio.CancelledError) as fault:
+            if ending.is_told():
+                raise
+            self._troubles[name].unforeseen(fault)
+            return Dependency("away", "It can't be looked at: the log says why.")
+        self._troubles[name].over()
         return Dependency("up")
 
 

@@ -35,6 +35,7 @@ from ..ratings import Ratings
 from ..relay import Relay
 from ..toprated import Refresher, TopRated
 from ..tracing import UNTRACED
+from ..troubles import CALM_SECONDS, Trouble
 from .keys import token_keys
 from .stores import Run, Stores, Unneeded
 from .verified import Verified
@@ -78,6 +79,9 @@ FIRST_SECONDS = 5.0
 AGREE_SECONDS = 1.0
 """For which a start waits to hear whether the stores agree: after that, it hears in between."""
 
+AGAIN_SECONDS = 1.0
+"""After which what failed is started again."""
+
 ABLE_PAUSE = 0.1
 LOOP_SECONDS = 0.5
 """Between two looks how late the event loop is."""
@@ -108,8 +112,6 @@ class Marquee:
         self._probes: dict[str, operations.Probe] = dict(stores.probes)
         self._first: list[Run] = []
         self._runs: dict[str, Run] = dict(stores.runs)
-        self._looks: dict[str, Callable[[], Awaitable[int]]] = {}
-        self._seen: dict[str, float] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._toprated: TopRated | None = None
         parts = {
@@ -133,7 +135,6 @@ class Marquee:
         self._runs |= {
             "health": self._health.run,
             "patience": self._guard.patience.run,
-            "figures": self._look,
             "loop": self._watch_the_loop,
         }
 
@@ -260,17 +261,21 @@ class Marquee:
     def _watch(self, name: str, text: str, look: Callable[[], Awaitable[int]]) -> None:
         """Tell of a figure that a store has to be asked for, once a second; while that is away,
         nothing."""
-        self._looks[name] = look
-        self._metrics.tell(name, text, lambda: self._seen.get(name))
+        seen: int | None = None
 
-    async def _look(self) -> None:
-        while True:
-            for name, look in self._looks.items():
+        async def watch() -> None:
+            nonlocal seen
+            while True:
+                found = None
                 try:
-                    self._seen[name] = await look()
-                except StoreAway:
-                    self._seen.pop(name, None)
-            await asyncio.sleep(1)
+                    with suppress(StoreAway):
+                        found = await look()
+                finally:
+                    seen = found
+                await asyncio.sleep(1)
+
+        self._runs[name] = watch
+        self._metrics.tell(name, text, lambda: seen)
 
     async def _watch_the_loop(self) -> None:
         """Who comes late to this comes late to everything."""
@@ -353,7 +358,7 @@ class Marquee:
         return self._health.able
 
     def _begin(self, name: str, run: Run) -> None:
-        self._tasks.append(asyncio.create_task(self._keep_running(name, run), name=name))
+        self._tasks.append(asyncio.create_task(keep_running(name, run, self._on_fault), name=name))
 
     async def stop(self) -> None:
         """The stages first: they may have something to say to their stores."""
@@ -364,19 +369,24 @@ class Marquee:
             with ending.step(partial(names_of, tasks)):
                 await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def _keep_running(self, name: str, run: Run) -> None:
-        """A background task may fail, by a fault of ours: that is logged, and it goes on."""
-        while True:
-            try:
-                await run()
-            except Unusable as fault:
-                self._on_fault(fault)
-                return
-            except Exception:
-                log.exception("%s failed, and is started again", name)
-                await asyncio.sleep(1)
-            else:
-                return
+
+async def keep_running(name: str, run: Run, on_fault: Callable[[Unusable], None]) -> None:
+    """A background task may fail, by a fault of ours: that is logged, and it goes on."""
+    trouble = Trouble(log, f"{name} failed, and is started again", level=logging.ERROR)
+    loop = asyncio.get_running_loop()
+    while True:
+        lasting = loop.call_later(CALM_SECONDS + AGAIN_SECONDS, trouble.over)
+        try:
+            return await run()
+        except Unusable as fault:
+            return on_fault(fault)
+        except (Exception, asyncio.CancelledError) as fault:
+            if ending.is_told():
+                raise
+            trouble.unforeseen(fault)
+        finally:
+            lasting.cancel()
+        await asyncio.sleep(AGAIN_SECONDS)
 
 
 def names_of(tasks: Sequence[asyncio.Task[None]]) -> str:

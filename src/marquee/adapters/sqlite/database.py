@@ -24,6 +24,7 @@ from ...errors import MarqueeError, StoreAway, Unusable
 from ...model import Prior, rate_tenths
 from ...ports import Position
 from ...schemas import Priors, Schema, Step, check_fits, check_prior, read_steps, told, unchanged
+from ...troubles import Trouble
 
 APPLICATION_ID = 0x4D525145  # "MRQE", in the file's header
 LARGEST_GROUP = 1000
@@ -41,7 +42,8 @@ Act = Callable[[sqlite3.Connection], None]
 Waiting = tuple["asyncio.Future[Any]", Job[Any]]
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
-log = logging.getLogger(__name__)
+trouble = Trouble(logging.getLogger(__name__), "SQLite", level=logging.ERROR)
+"""Of whoever reads or writes: a full disk would be told with each rating."""
 
 
 def now_us() -> int:
@@ -208,6 +210,7 @@ class Database:
             for _, end in self._around:
                 end(connection)
             connection.execute("COMMIT")
+            trouble.over()
         except Exception as error:  # noqa: BLE001 - it is handed to whoever waits for the job
             if connection.in_transaction:
                 connection.execute("ROLLBACK")
@@ -246,7 +249,7 @@ class Database:
 def as_away(error: sqlite3.Error) -> MarqueeError:
     """What SQLite can't do now, in our terms; its own words go to the log alone."""
     name = getattr(error, "sqlite_errorname", "")
-    log.error("SQLite: %s (%s)", error, name)
+    trouble.tell(f"{error} ({name})")
     if name.startswith("SQLITE_FULL"):
         return StoreAway("The disk is full: nothing more can be kept.")
     if name.startswith("SQLITE_READONLY"):
