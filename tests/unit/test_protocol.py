@@ -10,15 +10,19 @@ import pytest
 
 from marquee.http import server as subject
 
-MUCH = 20_000_000
+MUCH = 1_000_000
 """Bytes: more than a connection holds on its way."""
+
+SOME = 60_000
+"""As many as are written for somebody before they are waited for, but more than the system takes
+where it has little room."""
 
 GET = b"GET /%s HTTP/1.1\r\nHost: h\r\n\r\n"
 
 
 async def app(scope, receive, send):
     """Answers with its path; /slow a little later, /body once it has the body; /late thinks a
-    little behind the head; /much is long, and /more comes in parts."""
+    little behind the head; /much is long, /more comes in parts, and /some is a little long."""
     if scope["path"] == "/slow":
         await asyncio.sleep(0.05)
     if scope["path"] == "/body":
@@ -28,7 +32,8 @@ async def app(scope, receive, send):
         if message["type"] == "http.disconnect":
             return
     path = scope["path"].encode()
-    parts = {b"/much": [bytes(MUCH)], b"/more": [bytes(MUCH // 100)] * 100}.get(path, [path])
+    long = {b"/much": [bytes(MUCH)], b"/more": [bytes(MUCH // 100)] * 100, b"/some": [bytes(SOME)]}
+    parts = long.get(path, [path])
     length = (b"content-length", b"%d" % sum(map(len, parts)))
     await send({"type": "http.response.start", "status": 200, "headers": [length]})
     if scope["path"] == "/late":
@@ -49,6 +54,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
 async def server() -> AsyncIterator[subject.Server]:
     listening = asyncio.Event()
     with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4096)  # each connection's, too
         server = subject.Server(app, listening.set)
         task = asyncio.create_task(server.serve([listener]))
         await listening.wait()
@@ -174,9 +180,13 @@ async def test_a_silent_connection_is_closed(address) -> None:
 
 
 @pytest.mark.usefixtures("impatient")
-@pytest.mark.parametrize("path", [b"much", b"more"])
-@pytest.mark.parametrize("head", [GET, GET.replace(b"Host: h", b"Host: h\r\nConnection: close")])
-async def test_who_does_not_read_the_answer_is_not_waited_for(server, address, path, head) -> None:
+@pytest.mark.parametrize("path", [b"much", b"more", b"some"])
+@pytest.mark.parametrize("end", ["close", "half a close", ""])
+async def test_who_does_not_read_the_answer_is_not_waited_for(
+    monkeypatch, server, address, path: bytes, end: str
+) -> None:
+    monkeypatch.setattr(server.config, "timeout_keep_alive", 0.5)
+    head = GET.replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n") if end == "close" else GET
     loop = asyncio.get_running_loop()
     with socket.socket() as client:
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -186,6 +196,8 @@ async def test_who_does_not_read_the_answer_is_not_waited_for(server, address, p
             await loop.sock_sendall(client, head % path)
             assert await loop.sock_recv(client, 1) == b"H"
             (connection,) = server.server_state.connections
+            if end == "half a close":
+                client.shutdown(socket.SHUT_WR)
             while server.load() != (0, 0):  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
             assert connection._unread is None

@@ -106,6 +106,7 @@ class Protocol(HttpToolsProtocol):
         """Who has said all may still listen: what was asked is answered, then we hang up."""
         cycle: RequestResponseCycle | None = self.cycle  # None before the first request
         if cycle is None or cycle.response_complete or not self._whole:
+            self.transport.close()  # and not uvloop, past what waits for who does not read
             return False
         cycle.keep_alive = False
         return True
