@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import ending
+from . import ending, logs
 from .config import Settings
-from .errors import MarqueeError, Unusable
+from .errors import MarqueeError, StoreAway, Unusable
 from .http.charts import TEN
 from .http.operations import READY
 from .http.server import DRAIN_SECONDS, Server
@@ -140,34 +140,47 @@ class Generations:
                 settings = await asyncio.to_thread(again)
                 if settings.texts != self._marquee.settings.texts:
                     await self._take_on(settings)
+                self._trouble.over()
             except MarqueeError as fault:
                 self._trouble.tell(fault)
+            except (Exception, asyncio.CancelledError) as fault:
+                if ending.is_told():
+                    raise
+                self._trouble.unforeseen(fault)
 
     async def _take_on(self, settings: Settings) -> None:
+        refused: list[Unusable] = []
+
         def end(fault: Unusable) -> None:
             """Only of the generation that answers: before it does, the old one goes on."""
             if settings is self._marquee.settings:
                 self._stop.because_of(fault)
             else:
-                self._trouble.tell(fault)
+                refused.append(fault)
 
         async with AsyncExitStack() as begun:
             marquee, _ = await begun.enter_async_context(
                 running(settings, self._marquee.roles, with_demo=False)
             )
             await marquee.start(end)
-            if not await marquee.able(ABLE_SECONDS):
-                self._trouble.tell("with the new ones there are stores that do not answer")
-                return
+            able = await marquee.able(ABLE_SECONDS)
+            if refused:
+                raise refused[0]
+            if not able:
+                raise StoreAway("with the new ones there are stores that do not answer")
             marquee.watch(self._server.load)
             marquee.succeed(self._marquee)
             self._server.hand_over(marquee.app())
             self._marquee = marquee
+            logs.configure(settings["log_format"], settings["log_level"])
             log.info("the settings have changed, and are taken on")
             old, new = self._stack.pop_all(), begun.pop_all()
             self._stack.push_async_callback(new.aclose)
-            async with old:
-                await asyncio.sleep(DRAIN_SECONDS)  # for what was begun, as at a stop
+            try:
+                async with old:
+                    await asyncio.sleep(DRAIN_SECONDS)  # for what was begun, as at a stop
+            except Exception:
+                log.exception("what the old settings led to did not end well")
         gc.unfreeze()  # the old one goes, too, and what is here now stays
         gc.collect()
         gc.freeze()
@@ -263,21 +276,22 @@ async def running(
     # Of stores on servers many processes may live, also beside each other in one folder.
     alone = nullcontext() if on_servers(settings, needs) else held(settings["data"])
     tracer = open_tracer(settings, roles)
-    with alone:
-        async with open_stores(
-            settings, make=True, needs=needs, wait=False, tracer=tracer
-        ) as stores:
-            first = stores.embedded and await stores.recall(SERVED) is None
-            if first:
-                await demos.settle(stores, with_demo)
-                await stores.remember(SERVED, "yes")
-            marquee = Marquee(settings, stores, roles)
-            try:
-                yield marquee, first
-            finally:
-                await marquee.stop()
-                with ending.step("traces that are not sent yet"):
-                    await asyncio.to_thread(tracer.close)
+    opened = open_stores(settings, make=True, needs=needs, wait=False, tracer=tracer)
+    try:
+        with alone:
+            async with opened as stores:
+                first = stores.embedded and await stores.recall(SERVED) is None
+                if first:
+                    await demos.settle(stores, with_demo)
+                    await stores.remember(SERVED, "yes")
+                marquee = Marquee(settings, stores, roles)
+                try:
+                    yield marquee, first
+                finally:
+                    await marquee.stop()
+    finally:
+        with ending.step("traces that are not sent yet"):
+            await asyncio.to_thread(tracer.close)
 
 
 def announce(
