@@ -149,7 +149,7 @@ def serve(
             "The embedded stores serve one process: --workers above 1 needs stores on servers."
         )
     ours = tuple(dict.fromkeys(roles or (ROLES if apart else HTTP_ROLES)))
-    with port_of(found, apart=apart) as listener:
+    with open_port(found, apart=apart) as listener:
         if (
             found["workers"] > 1 and share(found["workers"], listener) > 0
         ):  # the first does all there is
@@ -158,7 +158,7 @@ def serve(
         run(serve_all(found, ours, listener, with_demo=demo, again=again))
 
 
-def port_of(found: config.Settings, *, apart: bool) -> "socket":
+def open_port(found: config.Settings, *, apart: bool) -> "socket":
     """A port that is taken by who serves from our folder is not what is to be told of."""
     from .serving import check_unserved, listen
 

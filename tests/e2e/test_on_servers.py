@@ -326,6 +326,7 @@ NEEDS = {
     "verify": {"ratings_url", "events_url", "movies_url"},
     "migrate": {"ratings_url", "events_url", "movies_url"},
     "demo": {"ratings_url", "movies_url"},
+    "move-slots 0 --to 1": {"movies_url"},
 }
 """What each command is told of stores."""
 
@@ -336,7 +337,7 @@ NEEDS = {
 )
 def test_some_of_both_is_refused(tmp_path, missing, command):
     some = {name: url for name, url in KINDS.items() if name != missing}
-    assert f"set {missing}" in refused(some, tmp_path / "data", command)
+    assert f"set {missing}" in refused(some, tmp_path / "data", *command.split())
     assert not (tmp_path / "data").exists()
 
 
@@ -349,10 +350,12 @@ def test_a_role_without_one_of_its_stores_is_refused(tmp_path, role, missing):
     assert f"set {missing}" in refused(some, tmp_path / "data", "serve", role)
 
 
-@pytest.mark.parametrize(("command", "status"), [("migrate", 2), ("demo", 1)])
+@pytest.mark.parametrize(
+    ("command", "status"), [("migrate", 2), ("demo", 1), ("move-slots 0 --to 1", 2)]
+)
 def test_a_command_is_not_asked_for_stores_that_it_does_not_use(tmp_path, command, status):
     its = {name: KINDS[name] for name in NEEDS[command]}
-    said = refused(its, tmp_path / "data", command, status=status)
+    said = refused(its, tmp_path / "data", *command.split(), status=status)
     assert re.search("connection failed|can't be reached", said)
 
 
