@@ -220,6 +220,21 @@ async def test_a_row_means_a_movie_that_the_same_file_brings(stores, tmp_path):
     assert (report.added, report.replaced) == (0, 0)
 
 
+async def test_a_movie_of_which_a_file_tells_twice_stays_one(stores, tmp_path):
+    """Also where only what it tells first says which one of the catalogue it is."""
+    await stores.catalogue.put(Movie("tmdb-949", "Heat", 1995, (), None, None, 949))
+    path = file(
+        tmp_path,
+        "title,year,boxOffice,imdbId,tmdbId\n"
+        "Heat,1995,,tt0113277,949\n"
+        "Heat (Director's Cut),1996,5,tt0113277,\n",
+    )
+    assert (await stores.run(path)).movies == Merged(replaced=2)
+    _, movies, _ = await stores.all()
+    assert [(movie.id, movie.box_office) for movie in movies] == [("tmdb-949", 5)]
+    assert (await stores.run(path)).added == 0
+
+
 async def test_an_imdb_id_is_known_however_it_is_padded(stores, tmp_path):
     await stores.catalogue.put(Movie("tt0420238", "Despereaux", 2008))
     await stores.catalogue.put(Movie("mine", "Rush", 2007, (), None, "tt0293564"))

@@ -255,14 +255,15 @@ def chunks(items: Iterator[T], size: int) -> Iterator[list[T]]:
 def _apart(rows: list[MovieRow]) -> Iterator[list[MovieRow]]:
     """In groups: a row that may mean a movie which another one brings comes in a later group."""
     group: list[MovieRow] = []
-    brought: dict[Clue, str] = {}
+    brought: dict[Clue | str, tuple[str, Clue]] = {}
     for row in rows:
-        clues = list(clues_of(row.movie))
-        if any(brought.get(clue, row.movie.id) != row.movie.id for clue in clues):
+        told = row.movie.id, _clue(row.movie)
+        clues: list[Clue | str] = [row.movie.id, *clues_of(row.movie)]
+        if any(brought.get(clue, told) != told for clue in clues):
             yield group
             group, brought = [], {}
         group.append(row)
-        brought.update((clue, row.movie.id) for clue in clues)
+        brought.update((clue, told) for clue in clues)
     if group:
         yield group
 
