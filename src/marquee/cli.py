@@ -509,7 +509,7 @@ def backup(file: Annotated[Path, typer.Argument(metavar="FILE")], data: Data = N
 
 @app.command()
 def restore(file: Annotated[Path, typer.Argument(metavar="FILE")], data: Data = None) -> None:
-    """Put a backup in the place of the data; what was there is kept aside."""
+    """Put a backup in the place of the data, with nobody at it; what was there is kept aside."""
     from . import wiring
     from .serving import held
 

@@ -172,6 +172,8 @@ def test_a_folder_in_which_nothing_can_be_made(tmp_path: Path):
     data.mkdir(0o555)
     line = refused("serve", data=data)
     assert line.startswith(f"The data folder {data} can't be written (Permission denied): ")
+    line = refused("migrate", data=data)
+    assert line == f"{data / 'marquee.db'} can't be made: Permission denied."
 
 
 def test_a_file_that_is_read_only(data: Path):

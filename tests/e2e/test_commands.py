@@ -651,6 +651,19 @@ def test_a_backup_of_a_running_server_comes_back_whole(server, tmp_path):
     assert "all totals" in ok("verify", data=tmp_path / "data")
 
 
+def test_a_restore_beside_another_command_is_refused(server, tmp_path):
+    backup, data = tmp_path / "backup.zip", tmp_path / "data"
+    ok("backup", backup, data=server.data)
+    ok("migrate", data=data)
+    with closing(sqlite3.connect(data / "marquee.db")) as connection:  # as an import has it
+        connection.execute("SELECT count(*) FROM movie").fetchall()
+        done = marquee("restore", str(backup), data=data)
+        assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+        assert f"Another command is at {data / 'marquee.db'}" in done.stderr
+        assert not list(data.glob("before-restore-*"))
+    ok("restore", backup, data=data)
+
+
 def test_each_restore_of_a_second_keeps_what_was_there(server, tmp_path):
     backup, data = tmp_path / "backup.zip", tmp_path / "other"
     ok("backup", backup, data=server.data)

@@ -67,8 +67,8 @@ def restore(file: Path, members: Sequence[str], database: Path, keys: Path) -> P
     """Put a backup in place; where what was there went, if anything was.
 
     ``members``: what ``check_backup`` has found in it. The database itself is checked, too, before
-    anything is touched. Raises ``Invalid`` where it is damaged, ``Unusable`` where it is too new.
-    Nobody may serve from the data meanwhile.
+    anything is touched. Raises ``Invalid`` where it is damaged, ``Unusable`` where it is too new,
+    or somebody is at the data. Nobody may begin to meanwhile.
     """
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=database.parent) as folder:
@@ -84,6 +84,7 @@ def restore(file: Path, members: Sequence[str], database: Path, keys: Path) -> P
         except sqlite3.Error as error:
             raise Invalid(f"The database in {file} is damaged: {error}.") from error
         prepare(fresh / DATABASE)
+        check_alone(database)
         return _exchange(fresh, database, keys)
 
 
@@ -122,6 +123,23 @@ def _exchange(fresh: Path, database: Path, keys: Path) -> Path | None:
             key.chmod(0o600)
             key.rename(keys / key.name)
     return aside
+
+
+def check_alone(database: Path) -> None:
+    """Raises ``Unusable`` where another process has the database open: what it wrote from then on
+    would be kept aside with the file, and missed."""
+    if not database.exists():
+        return
+    try:
+        with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
+            connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+            connection.execute("BEGIN IMMEDIATE")
+    except sqlite3.Error as error:
+        if getattr(error, "sqlite_errorname", "").startswith("SQLITE_BUSY"):
+            raise Unusable(
+                f"Another command is at {database}: restore when it has come to its end."
+            ) from error
+        # Damaged, most likely: that is what backups are for.
 
 
 def check(path: Path) -> None:

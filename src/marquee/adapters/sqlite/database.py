@@ -320,7 +320,7 @@ def prepare(path: Path, prior: Priors = unchanged) -> str:
             done = migrate(connection, path)
             agree(connection, prior)
     except OSError as error:
-        raise Unusable(f"{path.parent} can't be made: {error.strerror}.") from error
+        raise Unusable(f"{path} can't be made: {error.strerror}.") from error
     except sqlite3.Error as error:
         raise unusable(path, error) from error
     return done
