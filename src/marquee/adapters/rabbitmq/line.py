@@ -12,7 +12,9 @@ from functools import partial
 from typing import Any
 
 import pika
+from pika.adapters.select_connection import IOLoop
 
+from ...troubles import Trouble
 from .address import Address
 
 CONNECT_SECONDS = 5.0
@@ -42,6 +44,8 @@ class Line:
         self._thread: threading.Thread | None = None
         self._is_ready = False
         self._waiters: list[asyncio.Future[None]] = []
+        what = "the connection to RabbitMQ is given up, and made anew"
+        self._trouble = Trouble(log, what, level=logging.ERROR)
 
     async def ready(self) -> None:
         """Wait until it can be used. Raises ``StoreAway`` where the next attempt fails, too."""
@@ -101,6 +105,7 @@ class Line:
         return self._channel is not None and self._channel.is_open
 
     def _ready(self) -> None:
+        self._trouble.over()
         self._tell(partial(self._turned, True))
 
     def _tell(self, act: Callable[[], None]) -> None:
@@ -122,20 +127,24 @@ class Line:
 
     def _stay(self, node: Any) -> None:
         """Connect, and stay until the connection ends."""
-        self._connection = connection = pika.SelectConnection(
-            node,
-            on_open_callback=lambda c: c.channel(on_open_callback=self._begin),
-            on_open_error_callback=self._end,
-            on_close_callback=self._end,
-        )
         try:
-            connection.ioloop.start()
-        except Exception as error:
-            log.exception("the connection to RabbitMQ is given up")
+            ioloop = IOLoop()
+            try:
+                self._connection = pika.SelectConnection(
+                    node,
+                    on_open_callback=lambda c: c.channel(on_open_callback=self._begin),
+                    on_open_error_callback=self._end,
+                    on_close_callback=self._end,
+                    custom_ioloop=ioloop,
+                )
+                ioloop.start()
+            finally:
+                with self._lock:
+                    self._connection = None
+                    ioloop.close()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the next attempt may go well
+            self._trouble.unforeseen(error)
             self._reason = error
-        with self._lock:
-            self._connection = None
-            connection.ioloop.close()
         self._channel = None
         self._tell(partial(self._turned, False))
         self._closed()
