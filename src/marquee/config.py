@@ -150,11 +150,6 @@ class Settings:
     def __getitem__(self, name: str) -> Any:
         return BY_NAME[name].parse(self.texts[name])
 
-    def __getattr__(self, name: str) -> Any:
-        if name not in BY_NAME:
-            raise AttributeError(name)
-        return self[name]
-
     def prior(self, stands: Prior) -> Prior:
         """The prior that stands, with what is set in its place."""
         weight = self["prior_weight"] if self.texts["prior_weight"] else stands.weight

@@ -2,7 +2,7 @@
 
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Protocol
@@ -38,9 +38,6 @@ class Movies:
     ) -> tuple[list[Standing], str | None]:
         """See ``Catalogue.search``."""
         return await self._catalogue.search(query, genre, year, after, limit)
-
-    def all(self) -> AsyncIterator[list[Standing]]:
-        return self._catalogue.scan()
 
     async def add(self, movie: Movie) -> None:
         """Raises ``Conflict`` where the id is taken, ``Invalid`` where the movie breaks a rule."""

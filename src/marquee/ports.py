@@ -297,10 +297,6 @@ class TotalsStore(Protocol):
         """Totals in the order of the ids; of an unknown movie: none counted."""
         ...
 
-    async def applied(self, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
-        """What is applied of these pairs; those never heard of are left out."""
-        ...
-
     def scan_applied(
         self, movie_id: str | None = None
     ) -> AsyncIterator[list[tuple[Pair, Applied]]]:

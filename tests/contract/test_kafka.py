@@ -270,7 +270,7 @@ async def test_old_removals_that_were_lost_are_made_good_by_a_rebuild(processes,
     settled = []
 
     async def settle():
-        settled.append(await processes.totals.applied([]))
+        settled.append(await processes.totals.totals([]))
 
     await Promises(ratings, processes.totals, log.check, log, settle).rebuild()
     assert bool(settled) != from_the_start

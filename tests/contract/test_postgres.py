@@ -131,7 +131,7 @@ class TestSeveralWriters:
             newest = {}
             for movie, rater, version, value in events:
                 newest[movie, rater] = Applied(version, value)
-            assert await one.totals.applied(list(newest)) == newest
+            assert dict(await all_of(one.totals.scan_applied())) == newest
             assert await is_counted_right(one)
 
     async def test_a_batch_writes_a_movie_once_however_many_rate_it(self, two_shards):
@@ -194,9 +194,9 @@ class TestSeveralWriters:
             for _ in range(20):
                 await mine.totals.recount(dice.choice(movies))
                 pairs = [(dice.choice(movies), rater) for rater in raters]
-                seen = await mine.totals.applied(pairs)
+                seen = dict(await all_of(mine.totals.scan_applied()))
                 await mine.totals.correct(
-                    [Correction(pair, was, Applied(1, 3)) for pair, was in seen.items()]
+                    [Correction(pair, seen[pair], Applied(1, 3)) for pair in pairs if pair in seen]
                 )
 
         tasks = [fold(random.Random(n)) for n in range(3)]
@@ -742,8 +742,9 @@ class TestMoveSlots:
             )
             done.set()
             await moving
+            applied = dict(await all_of(one.totals.scan_applied()))
             for slot, log in logs.items():
                 newest = {(movie, rater): Applied(*change) for movie, rater, *change in log}
-                assert await one.totals.applied(list(newest)) == newest
+                assert applied.items() >= newest.items()
                 assert (await one.totals.position(slot)).offset == len(log)
             assert await is_counted_right(one)

@@ -386,10 +386,6 @@ class MemoryTotals:
     def totals(self, movie_ids: Sequence[str]) -> list[Totals]:
         return [self._disk.totals.get(movie_id, Totals()) for movie_id in movie_ids]
 
-    @between_points
-    def applied(self, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
-        return {pair: self._disk.applied[pair] for pair in pairs if pair in self._disk.applied}
-
     async def scan_applied(
         self, movie_id: str | None = None
     ) -> AsyncIterator[list[tuple[Pair, Applied]]]:

@@ -162,11 +162,11 @@ def test_where_settings_can_not_be_read_it_is_said_why(tmp_path):
 def test_a_file_is_utf8_whatever_the_terminal_speaks(tmp_path):
     file = tmp_path / "marquee.toml"
     file.write_bytes('\ufeffissuer = "Ciné"\r\n'.encode())  # as Windows writes it
-    assert load({}, {}, file).issuer == "Ciné"
+    assert load({}, {}, file)["issuer"] == "Ciné"
     told = f"""if True:
         from pathlib import Path
         from marquee.config import load
-        print(ascii(load({{}}, {{}}, Path({str(file)!r})).issuer))
+        print(ascii(load({{}}, {{}}, Path({str(file)!r}))["issuer"]))
     """
     plain = os.environ | {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     done = subprocess.run([sys.executable, "-c", told], env=plain, check=True, capture_output=True)

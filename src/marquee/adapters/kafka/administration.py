@@ -34,28 +34,23 @@ TOPICS = ConfigResource.Type.TOPIC
 NEEDED = (AclOperation.READ, AclOperation.WRITE, AclOperation.DESCRIBE)
 
 
-def migrate(
-    url: str, slots: int, replication: int | None = None, retention: timedelta | None = None
-) -> list[str]:
+def migrate(url: str, slots: int) -> list[str]:
     """Make the topic, or put its settings right; what was done. Safe twice, and by two at once.
 
-    ``replication``: as many copies as there are brokers, at most three, where nothing is said.
-    ``retention``: ``RETENTION`` for a new topic; one that is there keeps its own where nothing is
-    said. Raises ``Unusable`` where there is one with another number of partitions.
+    There are as many copies as brokers, at most three. A topic that is there keeps its retention.
+    Raises ``Unusable`` where there is one with another number of partitions.
     """
     address = Address.of(url)
     admin = address.admin()
     brokers = patiently(address, lambda: len(admin.list_topics(timeout=CALL_SECONDS).brokers))
-    copies = replication or min(3, brokers)
+    copies = min(3, brokers)
     wanted = KEPT | {"min.insync.replicas": str(2 if copies > 2 else 1)}
-    first = wanted | {"retention.ms": milliseconds(retention or RETENTION)}
+    first = wanted | {"retention.ms": milliseconds(RETENTION)}
     if create(address, admin, NewTopic(address.topic, slots, copies, config=first)):
         facts(address, admin, PASSING | MISSING)  # brokers hear of it a moment later
         return [f"{address.topic}: made, {slots} partitions, {copies} copies of each"]
     found = facts(address, admin)
     check_slots(address, found.partitions, slots)
-    if retention:
-        wanted["retention.ms"] = milliseconds(retention)
     changed = amend(address, admin, wanted)
     return [f"{address.topic}: {', '.join(changed) or 'is as it should be'}"]
 

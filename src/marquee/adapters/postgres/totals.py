@@ -99,11 +99,6 @@ COUNTED = """
     SELECT array_agg(value), array_agg(number)
     FROM (SELECT value, count(*) AS number FROM applied_{slot} WHERE movie_id = %s GROUP BY value)
         AS found"""
-APPLIED = """
-    SELECT a.movie_id, a.rater, a.version, a.value
-    FROM unnest(%b::text[], %b::bytea[]) AS k (movie_id, rater)
-    JOIN applied AS a ON a.movie_id = k.movie_id AND a.rater = k.rater
-    WHERE a.slot IN ({slots})"""
 SCAN = f"""
     SELECT movie_id, rater, version, value FROM applied
     WHERE slot IN ({{slots}}) AND (movie_id, rater) > (%s, %s)
@@ -170,11 +165,6 @@ class PostgresTotals:
             for movie_id, counts in rows
         }
         return [found.get(movie_id, Totals()) for movie_id in movie_ids]
-
-    async def applied(self, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
-        slots = await self._slots_of(movie_id for movie_id, _ in pairs)
-        found = await self._postgres.read(slots, APPLIED, columns(pairs))
-        return dict(applied_row(row) for rows in found for row in rows)
 
     async def scan_applied(
         self, movie_id: str | None = None

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from functools import partial
 from importlib import resources
 from pathlib import Path
 from queue import SimpleQueue
@@ -402,11 +403,8 @@ def draw_anew(connection: sqlite3.Connection, prior: Priors) -> bool:
         "UPDATE agreed SET value = ? WHERE name = ?",
         [(now.weight, "prior_weight"), (now.mean, "prior_mean")],
     )
-    rated = connection.execute("SELECT no, number, total FROM movie WHERE number > 0")
-    connection.executemany(
-        "UPDATE movie SET rate = ? WHERE no = ?",
-        [(rate_tenths(number, total, now), no) for no, number, total in rated],
-    )
+    connection.create_function("rate_tenths", 2, partial(rate_tenths, prior=now))
+    connection.execute("UPDATE movie SET rate = rate_tenths(number, total) WHERE number > 0")
     connection.execute("COMMIT")
     return True
 

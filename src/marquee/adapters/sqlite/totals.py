@@ -93,9 +93,6 @@ class SqliteTotals:
             lambda connection: [read_totals(connection, movie_id) for movie_id in movie_ids]
         )
 
-    async def applied(self, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
-        return await self._database.read(lambda connection: read_applied(connection, pairs))
-
     async def scan_applied(
         self, movie_id: str | None = None
     ) -> AsyncIterator[list[tuple[Pair, Applied]]]:
