@@ -176,6 +176,18 @@ def test_a_folder_in_which_nothing_can_be_made(tmp_path: Path):
     assert line == f"{data / 'marquee.db'} can't be made: Permission denied."
 
 
+def test_no_backup_without_the_keys_that_are_there(data: Path, tmp_path: Path):
+    keys, copy = data / "keys", tmp_path / "copy.zip"
+    keys.chmod(0)
+    try:
+        done = run("backup", str(copy), data=data)
+    finally:
+        keys.chmod(0o700)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith(f"can't be made: Permission denied ({keys}).\n")
+    assert not copy.exists()
+
+
 def test_a_file_that_is_read_only(data: Path):
     database = data / "marquee.db"
     database.chmod(0o444)

@@ -43,7 +43,8 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
                 source.backup(target)  # in one step: between two, a write has it start anew
             check(copy)
             members = {DATABASE: copy}
-            members |= {f"keys/{key.name}": key for key in sorted(keys.glob("*.pem"))}
+            if keys.exists():  # listed, not matched: that would take what is denied for nothing
+                members |= {f"keys/{key.name}": key for key in keys.iterdir() if key.match("*.pem")}
             sums = {}
             for name, path in members.items():
                 with path.open("rb") as member:
@@ -59,7 +60,8 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
     except sqlite3.Error as error:
         raise unusable(database, error) from error
     except OSError as error:
-        raise Unusable(f"The backup {file} can't be written: {error.strerror}.") from error
+        where = f" ({error.filename})" if error.filename else ""
+        raise Unusable(f"The backup {file} can't be made: {error.strerror}{where}.") from error
     return file.stat().st_size
 
 
