@@ -38,9 +38,9 @@ MUTANTS = [
 
 REGRESSIONS = {
     # A movie is taken out while the catalogue's answer for a rating is on its way.
-    "MissesAChangeMeanwhile": 62,
+    "MissesAChangeMeanwhile": 76,
     # A seek fails, or the totals are restored, while nothing new comes.
-    "NeverLooksBack": 544,
+    "NeverLooksBack": 146,
 }
 """By the mutant that still has the fault: schedules that failed once, and must hold now."""
 
