@@ -70,7 +70,9 @@ class Parent:
     def _wait(self) -> list[int]:
         """The number of one that ended, where it is to be started anew."""
         process, ended = os.wait()
-        number = self._numbers.pop(process)
+        number = self._numbers.pop(process, None)
+        if number is None:  # an orphan: the first process of a container is everybody's parent
+            return []
         code = os.waitstatus_to_exitcode(ended)
         if code == REFUSED and not self._stopping:
             self._stop()
