@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from contextlib import AsyncExitStack
+from types import SimpleNamespace
 
 import pytest
 
@@ -46,8 +47,7 @@ async def test_changed_settings_are_taken_on_whatever_happened_before(
     tmp_path, monkeypatch, caplog, log_as_it_was
 ):
     """Here in another data folder: the one that is served from is taken."""
-    for name in ("LOOK_SECONDS", "DRAIN_SECONDS"):
-        monkeypatch.setattr(serving, name, 0)
+    monkeypatch.setattr(serving, "LOOK_SECONDS", 0)
     first = settings(tmp_path / "first", log_level="warning")
     refused = settings(tmp_path / "first", log_level="info")
     last = settings(tmp_path / "last", log_level="debug")
@@ -59,21 +59,31 @@ async def test_changed_settings_are_taken_on_whatever_happened_before(
             raise now
         return now
 
+    faults = []
+    stop = SimpleNamespace(because_of=faults.append)  # the real one would end this process
     async with AsyncExitStack() as stack:
-        stop = stack.enter_context(serving.stoppable())
         marquee, _ = await stack.enter_async_context(
             serving.running(first, ["movies"], with_demo=False)
         )
-        await marquee.start()
+        await marquee.start(stop.because_of)
+        succeeded = asyncio.Event()
+
+        async def turns_out_unusable():
+            await succeeded.wait()
+            raise Unusable("too late to matter")
+
+        marquee._begin("the fault", turns_out_unusable)
         server = Server(marquee.app(), lambda: None)
         generations = serving.Generations(marquee, server, stop, stack)
         async with asyncio.timeout(60), serving.in_background(generations.follow(again)):
             while log_as_it_was.level != logging.DEBUG:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(0.01)
+            succeeded.set()
+            await marquee._tasks[-1]
     told = [line for line in caplog.messages if line.startswith("The settings have changed")]
     assert [line.partition(": ")[2][:20] for line in told] == [
         "CancelledError",
         "RecursionError",
         "A `marquee serve` ru",
     ]
-    assert stop.fault is None
+    assert faults == []

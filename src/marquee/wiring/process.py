@@ -96,7 +96,7 @@ class Marquee:
     def __init__(self, settings: Settings, stores: Stores, roles: Sequence[str]) -> None:
         self.settings = settings
         self.roles = roles
-        self._on_fault: Callable[[Unusable], None] = lambda _: None
+        self.on_fault: Callable[[Unusable], None] = lambda _: None
         self._metrics = Metrics()
         self._tracer = stores.tracer
         self.stores = stores = watched(stores, self._metrics)
@@ -326,7 +326,7 @@ class Marquee:
 
         ``on_fault`` is called where it turns out later that this process can't go on.
         """
-        self._on_fault = on_fault
+        self.on_fault = on_fault
         for name, run in self.stores.runs.items():
             self._begin(name, run)
         with suppress(TimeoutError):  # a store that hangs is as one that is away
@@ -345,7 +345,9 @@ class Marquee:
         gc.freeze()  # what is here now stays: no need to look at it again and again
 
     def succeed(self, before: "Marquee") -> None:
-        """Go on where that one was: nobody who was given its ten sees an older one."""
+        """Go on where that one was: nobody who was given its ten sees an older one. That it can't
+        go on matters no more."""
+        before.on_fault = lambda _: None
         if self._toprated is not None and before.ten is not None:
             self._toprated.take(before.ten)
 
@@ -358,7 +360,10 @@ class Marquee:
         return self._health.able
 
     def _begin(self, name: str, run: Run) -> None:
-        self._tasks.append(asyncio.create_task(keep_running(name, run, self._on_fault), name=name))
+        self._tasks.append(asyncio.create_task(keep_running(name, run, self._fail), name=name))
+
+    def _fail(self, fault: Unusable) -> None:
+        self.on_fault(fault)
 
     async def stop(self) -> None:
         """The stages first: they may have something to say to their stores."""
@@ -378,11 +383,11 @@ async def keep_running(name: str, run: Run, on_fault: Callable[[Unusable], None]
         lasting = loop.call_later(CALM_SECONDS + AGAIN_SECONDS, trouble.over)
         try:
             return await run()
-        except Unusable as fault:
-            return on_fault(fault)
         except (Exception, asyncio.CancelledError) as fault:
             if ending.is_told():
                 raise
+            if isinstance(fault, Unusable):
+                return on_fault(fault)
             trouble.unforeseen(fault)
         finally:
             lasting.cancel()
