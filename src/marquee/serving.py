@@ -36,6 +36,9 @@ from .wiring import (
 STOP_SECONDS = 9.5
 """After so long a stop is over, whatever is not: all of it takes at most 10 s."""
 
+TELL_SECONDS = 0.3
+"""For which a process that ends waits for its log, which may be full."""
+
 LOOK_SECONDS = 1.0
 """Between two looks whether the settings have changed."""
 
@@ -245,7 +248,12 @@ class Stop:
     def _give_up(self) -> None:
         """Some store holds us up, and no promise hangs on it: what was acknowledged is durable, and
         what is under way is taken up by others, as after a kill."""
-        log.warning("ended without waiting any longer for: %s", ending.waits_for())
+        words = "ended without waiting any longer for: %s"
+        telling = threading.Thread(
+            target=log.warning, args=(words, ending.waits_for()), daemon=True
+        )
+        telling.start()
+        telling.join(TELL_SECONDS)
         os._exit(2 if self.fault else 0)  # as the command line would
 
 

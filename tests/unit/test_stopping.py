@@ -2,8 +2,10 @@
 that can't end says why."""
 
 import asyncio
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from itertools import count
 
 import pytest
@@ -89,6 +91,20 @@ def test_a_process_that_cannot_end_says_what_it_waited_for():
         [sys.executable, "-c", HANGS], check=True, capture_output=True, text=True, timeout=60
     )
     assert done.stderr.endswith("waiting any longer for: the connections to godot\n")
+
+
+def test_a_log_that_nobody_reads_holds_up_no_end():
+    unread, log = os.pipe()
+    os.set_blocking(log, False)
+    with suppress(BlockingIOError):
+        while os.write(log, bytes(4096)):
+            pass
+    os.set_blocking(log, True)
+    try:
+        subprocess.run([sys.executable, "-c", HANGS], check=True, stderr=log, timeout=60)
+    finally:
+        os.close(unread)
+        os.close(log)
 
 
 async def test_tasks_that_are_not_done_are_named():
