@@ -111,7 +111,7 @@ def wanted(m: Manifests) -> Iterator[Flow]:
         yield GATEWAY.name, "gateway", HTTP
     if m.name == "production":
         tokens = {role_of(call.method, call.path) for call in contract() if call.token}
-        yield from ((name, ISSUER.name, TLS) for name in tokens)
+        yield from ((name, ISSUER.name, TLS) for name in {*tokens, "verify"})
 
 
 def allowed(m: Manifests) -> Iterator[Flow]:
