@@ -55,7 +55,7 @@ app = typer.Typer(
 # A text, and no path yet: of an empty one it would make the folder that one is in.
 Data = Annotated[
     str | None,
-    typer.Option("--data", metavar="<path>", help="The data folder. [default: ./marquee-data]"),
+    typer.Option("--data", metavar="<path>", help="The data folder. \\[default: ./marquee-data]"),
 ]
 
 
@@ -117,15 +117,15 @@ def serve(
             "aggregator, refresher; all by default.",
         ),
     ] = None,
-    host: Annotated[str | None, typer.Option(help="The address. [default: 127.0.0.1]")] = None,
+    host: Annotated[str | None, typer.Option(help="The address. \\[default: 127.0.0.1]")] = None,
     port: Annotated[
-        int | None, typer.Option(help="The port; 0: a free one. [default: 8080]")
+        int | None, typer.Option(help="The port; 0: a free one. \\[default: 8080]")
     ] = None,
     data: Data = None,
     demo: Annotated[
         bool, typer.Option(help="Load the demo at the first start, where nothing is yet.")
     ] = True,
-    workers: Annotated[int | None, typer.Option(help="HTTP processes. [default: 1]")] = None,
+    workers: Annotated[int | None, typer.Option(help="HTTP processes. \\[default: 1]")] = None,
 ) -> None:
     """Run the roles, until SIGTERM or Ctrl-C: what was accepted is answered first."""
     from .serving import serve as serve_all
@@ -457,11 +457,11 @@ def erase(user: Annotated[str, typer.Option(help="Whose ratings go.")], data: Da
 def migrate(
     slots: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="Parts of the movies, in new stores. [default: 16]"),
+        typer.Option(min=1, max=1024, help="Parts of the movies, in new stores. \\[default: 16]"),
     ] = None,
     shards: Annotated[
         int | None,
-        typer.Option(min=1, max=1024, help="Parts of the outbox, in new stores. [default: 16]"),
+        typer.Option(min=1, max=1024, help="Parts of the outbox, in new stores. \\[default: 16]"),
     ] = None,
     data: Data = None,
 ) -> None:

@@ -153,6 +153,8 @@ def test_help_teaches_every_command():
     for command in commands.split():
         assert re.search(rf"\b{command}\b", shown)
         assert "Usage" in ok(command, "--help")
+    for default in ("127.0.0.1", "8080", "./marquee-data"):
+        assert f"[default: {default}]" in ok("serve", "--help")
 
 
 # ---- settings ----------------------------------------------------------------------------------
@@ -571,7 +573,7 @@ def test_brackets_and_colons_in_a_table_are_what_they_are(tmp_path):
         ok("import", "auto", file, data=tmp_path / "data")
     shown = ok("top", data=tmp_path / "data")
     assert all(title in shown for title in titles)
-    assert "marquee[traces]" in ok("settings")
+    assert "the extra [traces]" in ok("settings")
     assert "[/me]" in ok("settings", issuer="[/me]")
 
 
