@@ -345,12 +345,12 @@ class TestMigrate:
 
     def test_goes_where_the_options_of_an_address_lead_to(self):
         with databases.databases(2) as urls:
-            for url in urls:
-                execute(url, "CREATE SCHEMA elsewhere")
-            elsewhere = [make_conninfo(url, options="-c search_path=elsewhere") for url in urls]
+            execute(urls[0], "CREATE SCHEMA elsewhere")
+            elsewhere = [make_conninfo(urls[0], options="-c search_path=elsewhere"), urls[1]]
             postgres.migrate(elsewhere, SLOTS)
             assert execute(urls[0], "SELECT to_regclass('public.slot')") == [(None,)]
             assert execute(urls[0], "SELECT count(*) FROM elsewhere.slot_map") == [(SLOTS,)]
+            assert execute(elsewhere[0], "SELECT count(*) FROM movie") == [(0,)]
             assert problems(elsewhere) == []
 
     def test_an_address_without_a_database_is_told_of(self):

@@ -63,7 +63,7 @@ FAR_TABLES = """
     FROM pg_foreign_table JOIN pg_foreign_server AS server ON ftserver = server.oid"""
 FAR_TABLE = """
     CREATE FOREIGN TABLE {far} PARTITION OF {parent} FOR VALUES IN ({slot}) SERVER {server}
-    OPTIONS (table_name {table}, fetch_size {rows})"""
+    OPTIONS (schema_name {schema}, table_name {table}, fetch_size {rows})"""
 FAR = {"movie": "50", "listed": "500"}
 """What home reads of other shards, and how many rows at a time: the ten need few."""
 
@@ -103,7 +103,7 @@ def migrate(
         places = settle(shards, slots, prior)
         for number, shard in enumerate(shards):
             hold(home, shard, number, places)
-        let_home_read(home, urls, places, read_url)
+        let_home_read(shards, urls, places, read_url)
         now = prior(prior_of(agreed(home)))
         drawn = [draw_anew(shard, now) for shard in reversed(shards)]  # home last: it is asked
         if any(drawn):
@@ -284,8 +284,12 @@ def draw_anew(shard: Connection, prior: Prior) -> bool:
 
 
 def let_home_read(
-    home: Connection, urls: Sequence[str], places: Sequence[tuple[int, int]], read_url: str
+    shards: Sequence[Connection],
+    urls: Sequence[str],
+    places: Sequence[tuple[int, int]],
+    read_url: str,
 ) -> None:
+    home = shards[0]
     users = {home.info.user}
     if read_url and (reader := conninfo_to_dict(read_url.split(maxsplit=1)[0]).get("user")):
         users.add(str(reader))
@@ -298,7 +302,7 @@ def let_home_read(
         for slot, (shard, _) in enumerate(places):
             far = {there.get(f"far_{parent}_{slot}") for parent in FAR}
             if shard and far != {server_of(shard)}:
-                reach(home, slot, shard)
+                reach(shards, slot, shard)
         for reader in users - {home.info.user}:
             grant(home, reader)
 
@@ -339,8 +343,9 @@ def know_server(home: Connection, name: str, url: str, users: set[str]) -> None:
         run(home, KEEP_LOGIN, **which, options=sql.SQL(", ").join(pairs))
 
 
-def reach(home: Connection, slot: int, shard: int) -> None:
+def reach(shards: Sequence[Connection], slot: int, shard: int) -> None:
     """Have home read a slot from its shard, wherever it read it from before."""
+    home, schema = shards[0], schema_in(shards[shard])
     for parent, rows in FAR.items():
         far = sql.Identifier(f"far_{parent}_{slot}")
         run(home, "DROP FOREIGN TABLE IF EXISTS {far}", far=far)
@@ -351,13 +356,18 @@ def reach(home: Connection, slot: int, shard: int) -> None:
             parent=sql.Identifier(parent),
             slot=sql.Literal(slot),
             server=sql.Identifier(server_of(shard)),
+            schema=sql.Literal(schema),
             table=sql.Literal(f"{parent}_{slot}"),
             rows=sql.Literal(rows),
         )
 
 
+def schema_in(shard: Connection) -> str:
+    return str(one(shard, "SELECT current_schema"))
+
+
 def grant(home: Connection, reader: str) -> None:
-    schema = sql.Identifier(str(one(home, "SELECT current_schema")))
+    schema = sql.Identifier(schema_in(home))
     run(home, GRANTS, schema=schema, reader=sql.Identifier(reader))
 
 

@@ -157,7 +157,7 @@ class Move:
                     run(home, "DROP FOREIGN TABLE {far}", far=far)
                 home.execute(ATTACH, (self.slot,))
             else:
-                reach(home, self.slot, self.to)
+                reach(self.shards, self.slot, self.to)
             home.execute(FLIP, (self.to, self._epoch(self.to), self.slot))
 
     def _clear_up(self) -> None:

@@ -29,6 +29,7 @@ REPLICA_SECONDS, REPLICA_RESTS = 1.0, 10.0
 """So long a replica is waited for; then home is asked instead, and it alone for so long."""
 
 LISTS = {
+    "statement_timeout": "4s",  # within LIST_SECONDS: what is slow is ended, and no connection lost
     "plan_cache_mode": "force_custom_plan",  # which tables are read depends on the values
     "enable_seqscan": "off",
 }
