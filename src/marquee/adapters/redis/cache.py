@@ -41,14 +41,13 @@ class RedisCache:
         return decode(await self._redis.call(self._ten, "HGET", self._ten, "chart"))
 
     async def look(self, query: ChartQuery, turn: float) -> Kept:
-        held = ceil(1000 * (turn + OLD_SECONDS))
-        raw, fresh, given = await self._run(LOOK, query, microseconds(turn), held)
-        chart = decode(raw)
-        if raw is not None and chart is None:
+        arguments = microseconds(turn), ceil(1000 * (turn + OLD_SECONDS))
+        raw, fresh, given = await self._run(LOOK, query, *arguments)
+        if raw is not None and decode(raw) is None:
             place = self._place(encode(query))
-            await self._redis.call(place, "DEL", place)  # else it might stand in a later one's way
-            return Kept(None, 0, turn=True)
-        return Kept(chart, fresh / MICROSECONDS, bool(given))
+            await self._redis.call(place, "DEL", place)
+            raw, fresh, given = await self._run(LOOK, query, *arguments)  # one gets the turn
+        return Kept(decode(raw), fresh / MICROSECONDS, bool(given))
 
     async def keep(self, query: ChartQuery, chart: Chart | None, fresh: float = 0) -> None:
         held = ceil(1000 * (max(fresh, 0) + OLD_SECONDS))
