@@ -14,7 +14,7 @@ from typing import Any
 import pika
 from pika.adapters.select_connection import IOLoop
 
-from ...troubles import Trouble
+from ...troubles import CALM_SECONDS, Trouble
 from .address import Address
 
 CONNECT_SECONDS = 5.0
@@ -105,7 +105,7 @@ class Line:
         return self._channel is not None and self._channel.is_open
 
     def _ready(self) -> None:
-        self._trouble.over()
+        self._connection.ioloop.call_later(CALM_SECONDS, self._trouble.over)  # where this lasts
         self._tell(partial(self._turned, True))
 
     def _tell(self, act: Callable[[], None]) -> None:
