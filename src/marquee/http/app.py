@@ -8,9 +8,9 @@ from typing import Any
 from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
-from ..errors import MarqueeError
 from ..tracing import UNTRACED
 from .calls import (
+    ANYTHING,
     Endpoint,
     Guard,
     Resource,
@@ -84,12 +84,11 @@ class App:
     async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
         scope["marquee.id"] = request_id()
-        error: Exception = HttpError(404, NOTHING)
         try:
             await self._guard.admit_address(scope)
-        except MarqueeError as refused:
-            error = refused
-        status, headers, body = failure(error, scope)
+            raise HttpError(404, NOTHING)
+        except ANYTHING as error:
+            status, headers, body = failure(error, scope)
         await respond(scope, send, status, headers, body)
         self._observe(scope, "unknown", status, time.perf_counter() - started)
 
