@@ -64,7 +64,13 @@ def empty() -> Iterator[Urls]:
 def test_migrated_by_several_at_once_and_again(empty, tmp_path):
     told = ("migrate", "--slots", "4", "--shards", "2")
     with ThreadPoolExecutor() as pool:
-        list(pool.map(lambda _: ok(empty, tmp_path, *told), range(3)))
+        migrating = [
+            pool.submit(marquee, *told, within=120, data=tmp_path, **empty) for _ in range(3)
+        ]
+    for done in (each.result() for each in migrating):
+        assert done.returncode == 0, done
+        waits = done.stderr.splitlines()
+        assert all(line.startswith("marquee: Somebody else migrates") for line in waits), done
     again = ok(empty, tmp_path, *told)
     assert ok(empty, tmp_path, "migrate") == again
     found = ok(empty, tmp_path, "doctor").splitlines()
