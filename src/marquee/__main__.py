@@ -1,5 +1,5 @@
 """``marquee``, and ``python -m marquee``: the command line. Its loading takes a moment, in which
-Ctrl-C is to end it as quietly as later."""
+Ctrl-C is to end it without a traceback, too."""
 
 import sys
 

@@ -131,7 +131,7 @@ SETTINGS = (
     Setting("rate_limit", "60/minute", "writes of one user: N/second, minute, hour or day, of which 20 may come at once, or off; reads and each client address get ten times as much", quota),
     Setting("trusted_proxies", "", "addresses or networks of proxies whose X-Forwarded-For counts", words),
     Setting("cors_origins", "", "origins whose pages may call us, or *; none by default", words),
-    Setting("traces_url", "", "where traces are told, by OTLP over HTTP: http://HOST:4318/v1/traces; nothing is traced by default, and it takes the extra marquee[traces]", urls, unset="nothing is traced"),
+    Setting("traces_url", "", "where traces are told, by OTLP over HTTP: http://HOST:4318/v1/traces; nothing is traced by default, and it takes the extra [traces] of the wheel", urls, unset="nothing is traced"),
     Setting("traces_share", "0.01", "which share of the calls is traced, 0 to 1; where a trusted proxy has begun the trace, it has decided", number(0, 1)),
     Setting("log_format", "auto", "auto (human-readable on a terminal, else JSON), console or json", one_of("auto", "console", "json")),
     Setting("log_level", "info", "debug, info, warning or error", one_of("debug", "info", "warning", "error")),

@@ -188,7 +188,9 @@ def jwks_file(path: Path, *, every: float = 1.0) -> Jwks:
     try:
         keys.take(read())
     except OSError as error:
-        raise Unusable(f"The key set {path} can't be read: {error.strerror}.") from error
+        raise Unusable(
+            f"The key set {path} can't be read ({error.strerror}): name one that can, with jwks."
+        ) from error
     except Unusable as error:
         raise Unusable(f"The key set {path} can't be used: {error}.") from error
     return keys

@@ -130,7 +130,7 @@ def _exchange(fresh: Path, database: Path, keys: Path) -> Path | None:
 def check_alone(database: Path) -> None:
     """Raises ``Unusable`` where another process has the database open: what it wrote from then on
     would be kept aside with the file, and missed."""
-    if not database.exists():
+    if not database.exists() or not database.stat().st_size:  # of an empty one SQLite drops the log
         return
     try:
         with closing(sqlite3.connect(database, timeout=0, isolation_level=None)) as connection:
