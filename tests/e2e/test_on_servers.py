@@ -157,6 +157,12 @@ def test_the_doctor_finds_the_store_that_is_not_there(two_sets, tmp_path, elsewh
     assert found.startswith(name.removesuffix("_url")), found
 
 
+def test_the_doctor_looks_at_the_events_also_without_the_movies(two_sets, tmp_path):
+    away = two_sets[0] | {"movies_url": "postgresql://nowhere.invalid/d"}
+    done = marquee("doctor", within=120, data=tmp_path, **away)
+    assert re.search(r"^events \(kafka.*: all is well$", done.stdout, re.MULTILINE), done
+
+
 def test_the_doctor_finds_what_does_not_belong_together(two_sets, tmp_path):
     ours, others = two_sets
     assert "belong together" in unwell(ours | {"movies_url": others["movies_url"]}, tmp_path)

@@ -302,13 +302,13 @@ async def diagnose(settings: Settings) -> list[Finding]:
     movies, replica = settings["movies_url"].split(), settings["movies_read_url"]
     found = await looked("ratings", partial(cassandra.diagnose, settings["ratings_url"]))
     found += await looked("movies", partial(postgres.diagnose, movies, replica))
+    slots = None
     try:
         slots, _ = await agreed_at_home(movies)
-        look = partial(diagnose_events, settings["events_url"], slots)
-        found += await looked("events", look)
-        found += await folded_log(settings)
     except MarqueeError as error:
         found.append(("events", f"what they must fit can't be had: {error}"))
+    found += await looked("events", partial(diagnose_events, settings["events_url"], slots))
+    found += await folded_log(settings)
     found += await disagreement(settings)
     cache = f"cache ({settings.shown('cache_url')})"
     try:
@@ -334,12 +334,14 @@ async def disagreement(settings: Settings) -> list[Finding]:
 
 
 async def folded_log(settings: Settings) -> list[Finding]:
-    """Whether the log is the one that was folded."""
-    async with opened(settings, ("movies", "events")) as stores:
-        try:
+    """Whether the log is the one that was folded; what is away has been told of by itself."""
+    try:
+        async with opened(settings, ("movies", "events")) as stores:
             await stores.events.check()
-        except LogLost as lost:
-            return [("events", str(lost))]
+    except LogLost as lost:
+        return [("events", str(lost))]
+    except (StoreAway, Unusable):
+        pass
     return []
 
 
@@ -350,7 +352,7 @@ async def looked(name: str, look: Callable[[], Sequence[Finding]]) -> list[Findi
         return [(name, str(error))]
 
 
-def diagnose_events(url: str, slots: int) -> Sequence[Finding]:
+def diagnose_events(url: str, slots: int | None) -> Sequence[Finding]:
     if url.startswith("kafka:"):
         from ..adapters import kafka
 

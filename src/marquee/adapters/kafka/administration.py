@@ -103,8 +103,9 @@ def settings(address: Address, admin: AdminClient) -> Settings:
     return patiently(address, ask)
 
 
-def diagnose(url: str, slots: int) -> list[tuple[str, str | None]]:
-    """Each thing that was looked at, and what is wrong with it and what to do."""
+def diagnose(url: str, slots: int | None) -> list[tuple[str, str | None]]:
+    """Each thing that was looked at, and what is wrong with it and what to do. ``slots``: of the
+    movie store, where it could be asked."""
     address = Address.of(url)
     admin = address.admin()
     servers = f"events (kafka://{address.settings['bootstrap.servers']})"
@@ -131,11 +132,11 @@ def describe(address: Address, admin: AdminClient) -> TopicDescription:
 
 
 def looked_at(
-    topic: TopicDescription, kept: Settings, slots: int
+    topic: TopicDescription, kept: Settings, slots: int | None
 ) -> Iterator[tuple[str, str | None]]:
     partitions = len(topic.partitions)
     differs = f"it has {partitions}, and the stores agree on {slots}: delete it, migrate, rebuild"
-    yield "partitions", differs if partitions != slots else None
+    yield "partitions", differs if slots not in (None, partitions) else None
     yield "copies", copies(topic, kept)
     wrong = [name for name, value in KEPT.items() if kept.get(name) != value]
     yield "settings", f"{', '.join(wrong)}: run `marquee migrate`" if wrong else None
