@@ -77,7 +77,7 @@ class Named:
 def _time_limit(item: pytest.Item) -> float:
     """In seconds; 0: none."""
     marker = item.get_closest_marker("timeout")
-    return float(marker.args[0] if marker else item.config.getini("timeout"))
+    return float(marker.args[0] if marker else item.config.getini("timeout") or 0)
 
 
 def _end_after(item: pytest.Item) -> None:
