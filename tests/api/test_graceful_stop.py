@@ -81,7 +81,7 @@ def test_who_keeps_a_connection_is_told_that_it_ends(tmp_path):
         with eight(read_on, server, lasts, begun):
             begun.wait(60)
             server.stop()
-    assert (200, "close") in lasts  # who does not get to ask in time is hung up on
+    assert lasts.count((200, "close")) > 4  # who does not get to ask in time is hung up on
 
 
 def read_on(server, lasts, begun):

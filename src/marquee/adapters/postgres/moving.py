@@ -11,17 +11,7 @@ from psycopg import sql
 
 from ...errors import Unusable
 from ...schemas import Tell, in_silence
-from .migrating import (
-    EXISTS,
-    FAR,
-    Connection,
-    agreed,
-    all_of,
-    number_of,
-    one,
-    reach,
-    run,
-)
+from .migrating import EXISTS, FAR, Connection, agreed, all_of, number_of, one, reach, run
 from .shards import MAP, prior_of
 
 TABLES = ("applied", "movie", "listed")
