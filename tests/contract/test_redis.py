@@ -140,6 +140,7 @@ class TestWhatCannotBeRead:
         [key] = await keys(redis)
         await redis.call(key, "HSET", key, "chart", raw)
         assert await cache.look(ChartQuery(), 60) == Kept(None, 0, turn=True)
+        assert not (await cache.look(ChartQuery(), 60)).turn  # one draws it
         await cache.keep(ChartQuery(), Chart((), 8, 8, PLAIN), 60)
         assert (await cache.look(ChartQuery(), 60)).chart == Chart((), 8, 8, PLAIN)
 

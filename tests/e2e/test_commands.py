@@ -666,6 +666,17 @@ def test_a_restore_beside_another_command_is_refused(server, tmp_path):
     ok("restore", backup, data=data)
 
 
+def test_what_an_emptied_file_had_in_its_log_is_kept_aside(server, tmp_path):
+    backup, data = tmp_path / "backup.zip", tmp_path / "data"
+    ok("backup", backup, data=server.data)
+    data.mkdir()
+    (data / "marquee.db").touch()
+    (data / "marquee.db-wal").write_bytes(b"what was rated last")
+    ok("restore", backup, data=data)
+    (aside,) = data.glob("before-restore-*")
+    assert (aside / "marquee.db-wal").read_bytes() == b"what was rated last"
+
+
 def test_each_restore_of_a_second_keeps_what_was_there(server, tmp_path):
     backup, data = tmp_path / "backup.zip", tmp_path / "other"
     ok("backup", backup, data=server.data)

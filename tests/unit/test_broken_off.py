@@ -17,6 +17,7 @@ from marquee.http.auth import Verifier
 from marquee.http.calls import Answer, Endpoint, Guard
 from marquee.http.metrics import Metrics
 from marquee.http.traced import Traced
+from marquee.ports import Quota
 from tests.support.collector import collector
 
 LINE = b"a,b,c\r\n"
@@ -38,10 +39,11 @@ def streamed(parts, error):
 class Told:
     """What those hear who run it."""
 
-    def __init__(self, folder, *calls):
+    def __init__(self, folder, *calls, limiter=None, quota=None):
         self.metrics = Metrics()
         self.lines = []
-        guard = Guard(Verifier(OwnKeys(folder), "", ""), MemoryRateLimiter(), None)
+        limiter = limiter or MemoryRateLimiter()
+        guard = Guard(Verifier(OwnKeys(folder), "", ""), limiter, quota)
         self.app = App(calls, calls, {}, guard, self.metrics, self._take)
 
     def _take(self, method, route, status, *_):
@@ -124,3 +126,22 @@ async def test_a_caller_who_left_amid_the_question_was_answered_nothing(tmp_path
     assert told.lines == []
     (span,) = traces.spans
     assert "http.response.status_code" not in span.about
+
+
+class Faulty:
+    """A limiter with a fault of ours."""
+
+    async def take(self, key, quota):
+        raise ValueError(key)
+
+
+async def test_a_limit_that_fails_is_a_problem_for_an_unknown_path_too(tmp_path):
+    told = Told(tmp_path, limiter=Faulty(), quota=Quota(60, 60, 20))
+    async with serving(told.app) as address:
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"GET /nope HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n")
+        answer = await reader.read()
+        writer.close()
+    assert answer.startswith(b"HTTP/1.1 500 ")
+    assert b"application/problem+json" in answer
+    told.check("GET", "unknown", 500)
