@@ -1,26 +1,25 @@
 # `make serve` and `make test` need nothing but Python 3.11: scripts/setup makes .venv by itself.
 # Pass more with ARGS, as in `make serve ARGS="--port 9000"` or `make test ARGS="-k totals"`.
 python := .venv/bin/python
+pytest := $(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 2
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test quick fuzz chaos cluster bench lint format docs lock dist image clean \
+.PHONY: help serve test test-servers fuzz chaos cluster bench lint format docs lock dist image clean \
 	runtime distributed dev engine engine-env engine-stop
 
 help: ## show this
 	@sed -n 's/^\([a-z-]*\):.*## /\1	/p' Makefile | while IFS='	' read -r name what; do \
-		printf '  make %-11s %s\n' "$$name" "$$what"; done
+		printf '  make %-12s %s\n' "$$name" "$$what"; done
 
 # Stores on servers need their drivers.
 serve: $(if $(MARQUEE_RATINGS_URL),distributed,runtime) ## serve Marquee on http://127.0.0.1:8080
 	.venv/bin/marquee serve $(ARGS)
 
-test: lint ## check and test everything
-	$(python) -m pytest --cov -n 2 --dist loadfile --no-loadscope-reorder \
-		--max-worker-restart 2 $(ARGS)
+test: lint ## check everything, and test all that needs no servers
+	$(pytest) --cov -m "not servers and not long" $(ARGS)
 
-quick: lint ## the same in some six minutes: what needs no servers and no containers
-	MARQUEE_TEST_SERVERS=none $(python) -m pytest -r fE --ignore tests/deploy -n 2 --dist loadfile \
-		--no-loadscope-reorder --max-worker-restart 2 $(ARGS)
+test-servers: dev ## test the rest, on real servers and in containers (fetched at their first use)
+	$(pytest) --cov --cov-append -m "servers and not long" $(ARGS)
 
 fuzz: dev ## send a hundred thousand generated requests
 	MARQUEE_FUZZ_EXAMPLES=100000 $(python) -m pytest -k fuzz -o timeout=0 $(ARGS)

@@ -106,6 +106,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
     """A test that its time limit does not end, ends with its process: uvloop waits on in a fixture,
     and what has failed has no limit any more while it is taken down."""
     _end_after(item)
+    engine.lent = item.get_closest_marker("servers") is not None
     # pytest-cov leaves out what runs here, and not the commands and servers that a test starts.
     uncovered = item.get_closest_marker("no_cover") is not None
     covering = os.environ.pop("COVERAGE_PROCESS_CONFIG", None) if uncovered else None

@@ -12,7 +12,9 @@ from tests.support.system import apart
 KINDS = {"together": serve, "apart": apart}
 
 
-@pytest.fixture(scope="session", params=KINDS)
+@pytest.fixture(
+    scope="session", params=["together", pytest.param("apart", marks=pytest.mark.servers)]
+)
 def server(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Served]:

@@ -16,6 +16,8 @@ from tests.support import cassandra as keyspaces
 from tests.support import engine
 from tests.support.tasks import eventually
 
+pytestmark = pytest.mark.servers
+
 WRITERS = 8
 MOVIES = 5
 WHO = "SELECT broadcast_address FROM system.local"

@@ -16,6 +16,8 @@ from tests.simulator import stores as memory
 from tests.support import engine
 from tests.support.events import counted, many, running, until
 
+pytestmark = pytest.mark.servers
+
 SLOTS = 3
 
 

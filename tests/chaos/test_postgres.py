@@ -17,6 +17,8 @@ from tests.api.asking import eventually
 from tests.support import engine
 from tests.support.server import Server
 
+pytestmark = pytest.mark.servers
+
 SLOTS = 4
 HERE, THERE = (
     next(id for id in map("m{}".format, range(100)) if slot_of(id, SLOTS) % 2 == shard)

@@ -28,6 +28,8 @@ from tests.simulator import stores
 from tests.support import engine
 from tests.support.tasks import eventually, running
 
+pytestmark = pytest.mark.servers
+
 QUOTA = Quota(10, 1, 5)
 HORROR = ChartQuery(genre="Horror")
 HEALED = 60

@@ -12,6 +12,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import ClassVar, Self
 
+import pytest
+
 from marquee.adapters import cassandra, kafka, postgres, rabbitmq, sqlite
 from marquee.adapters.sqlite.ratings import SEND
 from marquee.model import Prior
@@ -46,6 +48,8 @@ class Backend:
         "totals_store",
     }
     """What is proven on it."""
+
+    on_servers = False
 
     ratings: RatingStore
     events: EventLog
@@ -125,6 +129,7 @@ class Postgres(Memory):
     """Movies on one shard; the rest, which is not PostgreSQL's, in memory."""
 
     suites: ClassVar = {"catalogue", "charts", "totals_store"}
+    on_servers = True
     shards = 1
 
     @classmethod
@@ -146,6 +151,7 @@ class TwoShards(Postgres):
 class Logged(Memory):
     """The event log on a server; what is beside it is in memory."""
 
+    on_servers = True
     topic: Topic
 
     async def deliver(self) -> None:
@@ -215,6 +221,7 @@ class Cassandra(Memory):
     """Ratings and outbox; the rest, which is not Cassandra's, in memory."""
 
     suites: ClassVar = {"outbox", "rating_store"}
+    on_servers = True
 
     outbox: Outbox
 
@@ -280,6 +287,10 @@ class RelayedLog(memory.MemoryLog):
 BACKENDS = [Sqlite, Memory, TwoStepMemory, Postgres, TwoShards, Cassandra, Kafka, RabbitMQ]
 
 
-def proving(suite: str) -> list[type[Backend]]:
+def proving(suite: str) -> list[pytest.ParameterSet]:
     """The backends that a suite is run on."""
-    return [backend for backend in BACKENDS if suite in backend.suites]
+    return [
+        pytest.param(backend, marks=[pytest.mark.servers] * backend.on_servers)
+        for backend in BACKENDS
+        if suite in backend.suites
+    ]

@@ -74,7 +74,11 @@ class RedisCluster(OnRedis):
     part = "redis-cluster"
 
 
-BACKENDS = [Memory, RedisSingle, RedisCluster]
+BACKENDS = [
+    Memory,
+    pytest.param(RedisSingle, marks=pytest.mark.servers),
+    pytest.param(RedisCluster, marks=pytest.mark.servers),
+]
 
 
 @pytest.fixture(params=BACKENDS)

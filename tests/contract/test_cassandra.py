@@ -18,6 +18,8 @@ from marquee.model import REMOVED, Rating
 from tests.support import cassandra as keyspaces
 from tests.support.tasks import eventually, running
 
+pytestmark = pytest.mark.servers
+
 LONG_AGO = 1_000_000_000_000_000
 MINUTE = 60_000_000
 

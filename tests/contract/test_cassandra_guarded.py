@@ -17,6 +17,8 @@ from marquee.errors import StoreAway, Unusable
 from tests.support import cassandra as keyspaces
 from tests.support.engine import running
 
+pytestmark = pytest.mark.servers
+
 SETTINGS = {
     "authenticator: AllowAllAuthenticator": "authenticator: PasswordAuthenticator",
     "authorizer: AllowAllAuthorizer": "authorizer: CassandraAuthorizer",

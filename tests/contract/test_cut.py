@@ -11,6 +11,8 @@ from marquee.errors import StoreAway
 from marquee.model import REMOVED, Rating, latest
 from tests.support import cassandra as keyspaces
 
+pytestmark = pytest.mark.servers
+
 MINUTE = 60_000_000
 LONG_AGO = 1_000_000_000_000_000
 MOST_STEPS = 20

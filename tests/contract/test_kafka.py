@@ -26,6 +26,8 @@ from tests.simulator import stores as memory
 from tests.support import engine, logs
 from tests.support.events import LONG_AGO, counted, many, movies, named, read, running, until
 
+pytestmark = pytest.mark.servers
+
 SLOTS = 3
 RATER = bytes(16)
 

@@ -33,6 +33,8 @@ from marquee.model import (
 from marquee.ports import Batch, Correction, Poison, Position
 from tests.support import postgres as databases
 
+pytestmark = pytest.mark.servers
+
 A, B = bytes(16), bytes(15) + b"\x01"
 SLOTS = databases.SLOTS
 

@@ -20,6 +20,8 @@ from tests.simulator import stores as memory
 from tests.support import engine, logs
 from tests.support.events import counted, many, running, until
 
+pytestmark = pytest.mark.servers
+
 SLOTS = 3
 
 

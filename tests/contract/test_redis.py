@@ -13,6 +13,8 @@ from tests.contract.test_between_processes import Heard
 from tests.support import engine
 from tests.support.tasks import eventually, running
 
+pytestmark = pytest.mark.servers
+
 QUOTA = Quota(60, 60, 20)
 HOURLY = Quota(1, 3600, 20)
 

@@ -7,6 +7,8 @@ from marquee.adapters.redis import diagnose
 from tests.support import engine
 from tests.support.tasks import eventually
 
+pytestmark = pytest.mark.servers
+
 
 @pytest.fixture(scope="module")
 def single(tmp_path_factory):

@@ -8,6 +8,8 @@ import pytest
 from tests.support.docker import ROOT
 from tests.support.server import environment
 
+pytestmark = pytest.mark.servers
+
 NOTHING = '{"dependencies": [{"name": "jinja2", "version": "2.4.1", "vulns": []}], "fixes": []}'
 HOLES = NOTHING.replace("[]}]", '[{"id": "PYSEC-2014-8"}]}]')
 

@@ -32,7 +32,10 @@ from tests.deploy.manifests import (
 )
 from tests.support.server import serve
 
-pytestmark = pytest.mark.timeout(1200)  # the first time Kustomize and kube-score are built
+pytestmark = [
+    pytest.mark.servers,
+    pytest.mark.timeout(1200),  # the first time Kustomize and kube-score are built
+]
 
 VERSIONS = ("1.32", "1.37")
 """The oldest Kubernetes that is supported, and the newest."""

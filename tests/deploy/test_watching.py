@@ -18,6 +18,8 @@ from tests.e2e.test_traces import RELAYS
 from tests.support.prometheus import DEPLOY, RULES, prometheus, promtool
 from tests.support.server import marquee, serve
 
+pytestmark = pytest.mark.servers
+
 ROOT = Path(__file__).resolve().parents[2]
 GRAFANA = ROOT / "deploy/grafana"
 RUNBOOKS = ROOT / "docs/runbooks"

@@ -36,7 +36,7 @@ RELAYED = "marquee_events_relayed_total"
 MOVIE = "kept"
 """Whose totals are known exactly, beside those of the load."""
 
-pytestmark = [pytest.mark.long, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 def script(name: str, *words: object, status: int = 0, **variables: object) -> str:

@@ -19,17 +19,18 @@ from tests.api.asking import eventually
 from tests.data import MADE_UP, ROOT
 from tests.support.engine import LOUDLY, own
 
+pytestmark = pytest.mark.servers
+
 CACHE = default_engine().cache
 SERVERS = ["postgres-1", "postgres-2", "redis"]
 
 
 def run(folder, *arguments, **environment):
-    mine = {name: value for name, value in os.environ.items() if name != "MARQUEE_TEST_SERVERS"}
     return subprocess.run(
         [sys.executable, *arguments],
         check=False,
         cwd=ROOT,
-        env=mine
+        env=os.environ
         | {"MARQUEE_TEST_ENGINE": str(folder), "MARQUEE_TEST_ENGINE_CACHE": str(CACHE)}
         | environment,
         capture_output=True,
@@ -174,6 +175,7 @@ NEEDY = """
 import pytest
 from tests.support import engine
 
+@pytest.mark.servers
 @pytest.mark.parametrize("n", range(4))
 def test_needs_redis(n):
     assert engine.need("redis")["MARQUEE_CACHE_URL"].startswith("redis://")

@@ -17,6 +17,8 @@ from tests.support.both import role_of
 from tests.support.gateway import CONFIGURATION, gateway
 from tests.support.server import Server, serve
 
+pytestmark = pytest.mark.servers
+
 SETTINGS = {"trusted_proxies": "127.0.0.1"}
 ROLES = ("ratings", "movies", "top_rated", "best_pictures")
 LISTS = ("/movies/top10", "/movies/top-rated?limit=3", "/movies/bestpictures?won=true")

@@ -24,6 +24,8 @@ from tests.api.asking import eventually
 from tests.support.server import START_SECONDS, Server, marquee
 from tests.support.system import ROLES, USES, System, stores
 
+pytestmark = pytest.mark.servers
+
 Urls = dict[str, str]
 
 MOVIES = "id,title,year\nm1,Léon,1994\nm2,Heat,1995\nm3,Ran,1985\n"

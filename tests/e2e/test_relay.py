@@ -12,6 +12,8 @@ from tests.support import cassandra as keyspaces
 from tests.support import logs
 from tests.support.server import Server
 
+pytestmark = pytest.mark.servers
+
 SHARDS, SLOTS = 4, 3
 NOWHERE = {"movies_url": "postgresql://127.0.0.1:1/movies", "cache_url": "redis://127.0.0.1:1"}
 PATIENCE = 30

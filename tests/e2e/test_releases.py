@@ -102,6 +102,7 @@ def test_without_a_floor_the_older_one_refuses(tmp_path: Path):
         assert f"{store} was made by a newer Marquee" in done.stderr
 
 
+@pytest.mark.servers
 def test_on_servers_side_by_side(tmp_path: Path):
     next_one = newer(tmp_path, floor=True)
     mine, others = Ledger(), Ledger(OTHERS, [f"other-{number}" for number in range(8)])

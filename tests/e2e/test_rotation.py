@@ -17,6 +17,8 @@ from tests.api.asking import eventually
 from tests.support import engine
 from tests.support.server import Server
 
+pytestmark = pytest.mark.servers
+
 TAKEN_ON = "the settings have changed, and are taken on"
 HOLD = "The settings have changed, and the old ones hold"
 LIST = "/movies?limit=1"

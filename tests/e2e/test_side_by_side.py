@@ -30,6 +30,8 @@ from tests.support.both import FOLLOWS, Both, Said, Side
 from tests.support.server import marquee, serve
 from tests.support.system import HTTP_ROLES, system
 
+pytestmark = pytest.mark.servers
+
 RUNS = ledger.ROUNDS or 4
 STEPS = 50
 

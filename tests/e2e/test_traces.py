@@ -137,6 +137,7 @@ def client_metrics(server: Server) -> str:
         return client.get("/metrics", headers=accept).text
 
 
+@pytest.mark.servers
 @pytest.mark.parametrize("events", ["kafka", pytest.param("rabbitmq", marks=pytest.mark.long)])
 def test_one_trace_across_all_processes(tmp_path, told, events):
     settings = {"traces_url": told.url, "events": events, **TRACED}

@@ -18,7 +18,10 @@ from engine.engine import Engine, default_engine
 from engine.errors import EngineError
 
 LOUDLY = "NOT TESTED ON REAL SERVERS:"
-LEFT_OUT = "they are left out (MARQUEE_TEST_SERVERS=none)"
+lent = True
+"""Whether servers may be had: by a test that is not marked, none."""
+
+UNMARKED = "What needs servers is marked `servers`, so that `make test` can leave it out."
 
 _shared = default_engine()
 _in_use: dict[str, IO[bytes] | None] = {}
@@ -30,7 +33,7 @@ def need(*parts: str) -> dict[str, str]:
     What did not run is started, and stopped after the last test, of whatever session, that uses
     it. Where it can't be had the test is skipped, loudly; in CI it fails.
     """
-    _check_wanted()
+    _check_lent()
     for name in parts:
         if name not in _in_use:
             with _shared.borrowing():
@@ -55,10 +58,9 @@ def _use(name: str) -> IO[bytes] | None:
     return lock
 
 
-def _check_wanted() -> None:
-    """``make quick`` wants none."""
-    if os.environ.get("MARQUEE_TEST_SERVERS") == "none":
-        _do_without(EngineError(LEFT_OUT))
+def _check_lent() -> None:
+    if not lent:
+        pytest.fail(UNMARKED, pytrace=False)
 
 
 def _do_without(error: EngineError) -> NoReturn:
@@ -104,7 +106,7 @@ def own(folder: Path, *parts: str) -> Iterator[Engine]:
 @contextmanager
 def running(start: Callable[[], object], stop: Callable[[], object]) -> Iterator[None]:
     """Servers from their start to their end; as ``need`` has it where they can't be had."""
-    _check_wanted()
+    _check_lent()
     try:
         try:
             start()
