@@ -46,10 +46,11 @@ def migrate(url: str, slots: int) -> list[str]:
     copies = min(3, brokers)
     wanted = KEPT | {"min.insync.replicas": str(2 if copies > 2 else 1)}
     first = wanted | {"retention.ms": milliseconds(RETENTION)}
-    if create(address, admin, NewTopic(address.topic, slots, copies, config=first)):
-        facts(address, admin, PASSING | MISSING)  # brokers hear of it a moment later
+    made = create(address, admin, NewTopic(address.topic, slots, copies, config=first))
+    # Brokers hear of it a moment later, also where it was made beside us.
+    found = facts(address, admin, PASSING | MISSING)
+    if made:
         return [f"{address.topic}: made, {slots} partitions, {copies} copies of each"]
-    found = facts(address, admin)
     check_slots(address, found.partitions, slots)
     changed = amend(address, admin, wanted)
     return [f"{address.topic}: {', '.join(changed) or 'is as it should be'}"]
