@@ -75,7 +75,6 @@ class Ledger:
         }
         self._told: dict[tuple[str, str], str] = {}
         self.doubted: set[tuple[str, str]] = set()
-        self.acknowledged = 0
 
     def send(self, user: str, operation: Operation) -> None:
         for movie in self._meant(operation):
@@ -88,7 +87,6 @@ class Ledger:
                 self._newer(user, movie, rated_at)
         if operation.movie_id is not None:  # an erasure meets only what is there
             self.doubted.discard((user, operation.movie_id))
-        self.acknowledged += 1
 
     def doubt(self, user: str, operation: Operation) -> None:
         """It may have been cut in half: counted, and not there, until it is swept or done again."""
