@@ -1,7 +1,6 @@
 """What tests of the wire ask, and what they expect."""
 
 import itertools
-import ssl
 import time
 from collections.abc import Callable, Iterable
 from typing import Any, Self, TypeVar
@@ -10,7 +9,7 @@ import httpx
 import pytest
 
 from marquee.http.problems import title
-from tests.support.server import Served
+from tests.support.server import NO_TLS, Served
 
 T = TypeVar("T")
 
@@ -28,9 +27,6 @@ NOMINATION_KEYS = {
 
 only_together = pytest.mark.parametrize("server", ["together"], indirect=True, scope="session")
 """For what a gateway answers in its own words, and for what is of one process."""
-
-NO_TLS = ssl.create_default_context()
-"""Made once: it takes longer than a request."""
 
 numbers = itertools.count(1)
 

@@ -6,21 +6,31 @@ import httpx
 import pytest
 
 from tests.api.asking import Stage
+from tests.support import system
 from tests.support.server import Served, serve
-from tests.support.system import apart
 
-KINDS = {"together": serve, "apart": apart}
+
+@pytest.fixture(scope="session")
+def together(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """The embedded default."""
+    with serve(tmp_path_factory.mktemp("together")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    """Each role a process of its own, on servers, behind the gateway."""
+    with system.apart(tmp_path_factory.mktemp("apart")) as server:
+        yield server
 
 
 @pytest.fixture(
     scope="session", params=["together", pytest.param("apart", marks=pytest.mark.servers)]
 )
-def server(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Served]:
-    """The embedded default; and each role a process of its own, on servers, behind the gateway."""
-    with KINDS[request.param](tmp_path_factory.mktemp("server")) as server:
-        yield server
+def server(request: pytest.FixtureRequest) -> Served:
+    """Either. What has parameters is made anew whenever they change; these two last."""
+    server: Served = request.getfixturevalue(request.param)
+    return server
 
 
 @pytest.fixture(scope="session")

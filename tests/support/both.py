@@ -8,8 +8,7 @@ from typing import Any, NamedTuple, NoReturn, TypeVar
 
 import httpx
 
-from tests.api.asking import NO_TLS
-from tests.support.server import Server
+from tests.support.server import NO_TLS, Server
 
 FOLLOWS = 10.0
 """Seconds within which what is derived follows; a busy machine gets more than is promised."""

@@ -4,6 +4,7 @@ Each process has a port of its own; ``apart`` has the gateway that ships before 
 """
 
 import secrets
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -91,15 +92,19 @@ class System:
     def start(self) -> None:
         self.command("migrate")
         for process in self.processes.values():
-            process.start()
+            process.launch()
+        for process in self.processes.values():
+            process.started()
 
     def of(self, role: str) -> Sequence[Server]:
         return [p for name, p in self.processes.items() if name.rpartition("-")[0] == role]
 
     def stop(self) -> None:
-        for process in self.processes.values():
-            if process.alive:
-                process.stop()
+        alive = [process for process in self.processes.values() if process.alive]
+        for process in alive:
+            process.signal(signal.SIGTERM)
+        for process in alive:
+            process.ended()
 
     def kill(self) -> None:
         for process in self.processes.values():
