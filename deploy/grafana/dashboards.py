@@ -318,11 +318,17 @@ def overview() -> list[Row]:
                 Panel(
                     "Verified",
                     "How long ago.",
-                    (Ask("time() - max(marquee_verified_timestamp_seconds)"),),
+                    (
+                        Ask(
+                            "time() - (max(marquee_verified_timestamp_seconds) > 0)"
+                            " or max(marquee_verified_timestamp_seconds) - 1"
+                        ),
+                    ),
                     "s",
                     (100_000, 172_800),
                     big=True,
                 ),
+                    words=((-1, "never", AMBER),),
                 Panel(
                     "Dead letters",
                     "Events set aside.",
