@@ -183,13 +183,14 @@ def processes(role: str) -> list[Panel]:
     where = f'role="{role}"'
     return [
         Panel(
-            "Up", "Processes that answer.", (Ask(f"sum(up{{{where}}})"),), limits=(2, 1), big=True
+            "Up", "Processes that answer.", (Ask(f"sum(up{{{where}}})"),), limits=(1, 0.5), big=True
         ),
         Panel(
             "Ready",
-            "Of these, those that can do their work.",
-            (Ask(f"sum(marquee_ready{{{where}}})"),),
-            limits=(2, 1),
+            "Of those that are to be there, the share that can do its work.",
+            (Ask(f"(sum(marquee_ready{{{where}}}) or vector(0)) / count(up{{{where}}})"),),
+            "percentunit",
+            (1, 0.01),
             big=True,
         ),
         Panel(
@@ -327,8 +328,8 @@ def overview() -> list[Row]:
                     "s",
                     (100_000, 172_800),
                     big=True,
-                ),
                     words=((-1, "never", AMBER),),
+                ),
                 Panel(
                     "Dead letters",
                     "Events set aside.",

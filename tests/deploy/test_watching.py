@@ -183,6 +183,12 @@ class TestDashboards:
             assert quiet["options"]["match"] == "nan"
             assert quiet["options"]["result"]["color"] == "green"
 
+    @pytest.mark.parametrize("role", ROLES)
+    def test_one_process_that_is_ready_is_green(self, role):
+        assert [colour(tile(role, "Up"), value) for value in (1, 0)] == ["green", "red"]
+        ready = [colour(tile(role, "Ready"), value) for value in (1, 2 / 3, 0)]
+        assert ready == ["green", "orange", "red"]
+
     def test_what_was_never_verified_is_said_to_be_so(self, server, tmp_path):
         shown = tile("overview", "Verified")
         with prometheus(tmp_path / "prometheus", {"refresher": server.url}) as found:
@@ -229,6 +235,11 @@ def tile(dashboard, title):
 def expression(panel):
     (target,) = panel["targets"]
     return target["expr"]
+
+
+def colour(panel, value):
+    steps = panel["fieldConfig"]["defaults"]["thresholds"]["steps"]
+    return [s["color"] for s in steps if s["value"] is None or s["value"] <= value][-1]
 
 
 class TestCompose:
@@ -309,6 +320,11 @@ def test_prometheus_scrapes_a_marquee_and_alerts_when_something_is_wrong(server,
             within=30,
         )
         assert not firing & {"MarqueeStoreAway", "MarqueeNotReady", "MarqueeNotVerified"}
+        ready = {role: found.query(expression(tile(role, "Ready"))) for role in processes}
+        assert [(role, each["value"][1]) for role, [each] in ready.items()] == [
+            ("ratings", "1"),
+            ("aggregator", "0"),
+        ]
         groups = found.ask("rules")["groups"]
         states = {rule["name"]: rule["health"] for group in groups for rule in group["rules"]}
         assert len(states) > 30
