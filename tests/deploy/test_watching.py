@@ -276,6 +276,9 @@ class TestCompose:
         assert set(found["names"]) <= self.services.keys()
         assert self.mounts("prometheus")["/etc/prometheus"] == "./deploy/prometheus"
 
+    def test_prometheus_keeps_exemplars(self):
+        assert "--enable-feature=exemplar-storage" in self.services["prometheus"]["command"]
+
 
 def read(file):
     return yaml.safe_load(file.read_text())
