@@ -101,7 +101,7 @@ def test_the_gateway_looks_up_anew_where_a_role_is() -> None:
 
 
 def test_ours_have_no_rights_and_no_password_is_in_the_file(services: dict[str, Any]) -> None:
-    for name in (*ROLES, "migrate", "secrets", "gateway"):
+    for name in (*ROLES, "migrate", "verify", "secrets", "gateway"):
         ours = services[name]
         assert ours["read_only"]
         assert ours["cap_drop"] == ["ALL"]
@@ -124,7 +124,8 @@ def test_a_container_sees_its_own_passwords_alone(services: dict[str, Any]) -> N
         "for-grafana": {"secrets", "grafana"},
         "for-postgres": {"secrets", "postgres"},
         "for-replica": {"secrets", "postgres-replica"},
-        "for-roles": {"secrets", "migrate"} | {r for r in ROLES if "movies_url" in USES[r]},
+        "for-roles": {"secrets", "migrate", "verify"}
+        | {r for r in ROLES if "movies_url" in USES[r]},
         "keys": {"ratings", "movies"},
     }
 
@@ -141,7 +142,7 @@ class Local:
         self._file.write_text("services:\n" + "".join(self._services(folder, urls)))
 
     def _services(self, folder: Path, urls: dict[str, str]) -> Iterator[str]:
-        for name in ("migrate", *ROLES):
+        for name in ("migrate", *ROLES, "verify"):
             yield LOCAL.format(name=name)
             if name == "migrate":
                 yield "    depends_on: !reset {}\n"
@@ -180,7 +181,7 @@ class Local:
 
     def up(self) -> None:
         try:
-            self.compose("up", "--detach", "--no-build", "--wait", "gateway", *ROLES)
+            self.compose("up", "--detach", "--no-build", "--wait", "gateway", *ROLES, "verify")
         except AssertionError as failed:
             raise AssertionError(f"{failed}\n{self.compose('logs', '--tail', '20')}") from failed
 
@@ -222,9 +223,14 @@ def test_a_rating_goes_its_whole_way_and_a_stop_is_clean(local: Local) -> None:
             lambda ids: movie in ids,
             within=60,
         )
+    eventually(
+        lambda: local.compose("logs", "verify"),
+        lambda log: "all totals are what the ratings say" in log,
+        within=60,
+    )
     local.compose("stop")
     states = local.compose("ps", "--all", "--format", "{{.Service}} {{.ExitCode}}").splitlines()
-    assert {f"{role} 0" for role in ROLES} <= set(states)
+    assert {f"{name} 0" for name in (*ROLES, "verify")} <= set(states)
 
 
 def test_a_redis_cluster_comes_about_again_where_its_nodes_have_each_others_addresses(
