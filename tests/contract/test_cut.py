@@ -137,6 +137,28 @@ async def test_cut_anywhere_totals_follow_the_store(cassandra, call, after):
     assert all(is_an_answer(call, answer) for answer in answers)
 
 
+async def test_two_erasures_that_are_cut_and_swept_together(cassandra):
+    """Whatever became of the second, the first may have been decided."""
+    begun = cassandra.now()
+    store = CassandraRatings(cassandra)
+    outbox = CassandraOutbox(cassandra, store)
+    pairs = list(itertools.product(range(MOST_STEPS // 2), repeat=2))
+    await store.merge([Rating(str(pair), "m", 7, LONG_AGO) for pair in pairs])
+    before = await sent(outbox, begun)
+    told = await swept(outbox, before)
+    for erasure in (0, 1):
+        cuts = [Cut(cassandra, steps[erasure]) for steps in pairs]
+        calls = [
+            asyncio.create_task(CassandraRatings(cut).erase(str(pair)))
+            for pair, cut in zip(pairs, cuts, strict=True)
+        ]
+        await ended(cuts, calls)
+        for task in calls:
+            task.cancel()
+    told += await swept(outbox, [i for i in await sent(outbox, begun) if i not in set(before)])
+    await assert_totals_follow(told, store)
+
+
 async def test_an_erasure_while_its_ratings_are_swept(cassandra):
     """The sweep of their bucket is the only one: it must tell what became of them."""
     begun = cassandra.now()

@@ -7,7 +7,7 @@ from typing import Any
 
 from marquee.errors import StoreAway
 from marquee.model import Applied, Erasure, Pair, Rating, RatingChanged
-from marquee.ports import EventLog, Outbox, TotalsStore
+from marquee.ports import EventLog, Intent, Outbox, TotalsStore
 from marquee.promises import Promises
 from marquee.relay import MINUTE, Pause, Relay, Shard, arrive
 from tests.simulator.outbox import MemoryOutbox
@@ -124,6 +124,15 @@ class SettlesNoErasure(MemoryOutbox):
         return []
 
 
+class SettlesTheNewestAlone(MemoryOutbox):
+    """Also of a user's erasures, of which an older one may have been decided."""
+
+    async def settle(self, intents: Sequence[Intent]) -> list[RatingChanged]:
+        ordered = sorted(intents, key=lambda intent: intent.rating.version)
+        newest = {intent.rating[:2]: intent for intent in ordered}
+        return await super().settle(list(newest.values()))
+
+
 class ErasesWhatNobodyDecided(MemoryOutbox):
     """Does afterwards what its caller was told had failed."""
 
@@ -186,7 +195,7 @@ class ErasesWhatWasDeclined(UnrulyRatings):
 
     async def _decide(self, whole: Rating, receipt: Erasure | None) -> bool:
         if not await super()._decide(whole, receipt):
-            self._disk.decided[whole] = receipt
+            del self._disk.never[whole.user_id]
             return await super()._decide(whole, receipt)
         return True
 
@@ -250,6 +259,7 @@ BROKEN: dict[str, tuple[Any, ...]] = {
         ReadsNothingBack,
         SeesNoErasure,
         SettlesNoErasure,
+        SettlesTheNewestAlone,
         ErasesWhatNobodyDecided,
     ),
     "two_step_store": (

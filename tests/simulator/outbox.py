@@ -49,8 +49,8 @@ class TimedOut(StoreAway):
 @dataclass
 class IntentDisk(RatingDisk):
     """``now``: the store's time. ``buckets``: by shard and minute, each intent and since when it
-    stands. ``decided``: by intent, an erasure's receipt, or None where it will never be.
-    ``deleted``: by user, up to which version. ``on_their_way``: writes that timed out."""
+    stands. ``never``: by user, up to which version no erasure will be that is not yet; ``deleted``:
+    what is. ``on_their_way``: writes that timed out."""
 
     now: Now = lambda: 0
     shards: int = 2
@@ -60,7 +60,7 @@ class IntentDisk(RatingDisk):
     swept: list[int] = field(default_factory=list)
     holders: dict[int, tuple[str, int]] = field(default_factory=dict)
     relays: dict[str, int] = field(default_factory=dict)
-    decided: dict[Rating, Erasure | None] = field(default_factory=dict)
+    never: dict[str, int] = field(default_factory=dict)
     deleted: dict[str, int] = field(default_factory=dict)
     on_their_way: list[Callable[[], object]] = field(default_factory=list)
 
@@ -70,6 +70,10 @@ class IntentDisk(RatingDisk):
     def erased(self, user_id: str) -> int:
         receipt = self.erasures.get(rater_of(self.rater_key, user_id))
         return receipt.version if receipt else 0
+
+    def decided(self, user_id: str) -> int:
+        """Up to which version it is of every erasure."""
+        return max(self.erased(user_id), self.never.get(user_id, 0))
 
     def standing(self) -> dict[str, dict[str, Applied]]:
         """By user, then movie; what an erasure is still to take away left out."""
@@ -141,16 +145,23 @@ class Statements:
         return self._disk.erased(user_id)
 
     @between_points
+    def _last_decision(self, user_id: str) -> int:
+        return self._disk.decided(user_id)
+
+    @between_points
     def _list(self, user_id: str) -> dict[str, Applied]:
         return dict(self._disk.ratings.get(user_id, {}))
 
     @between_points
     def _decide(self, whole: Rating, receipt: Erasure | None) -> bool:
         """Have an erasure be, or (None) never be; whoever comes first decides. Whether it is."""
-        decided = self._disk.decided.setdefault(whole, receipt)
-        if decided and decided.version > self._disk.erased(whole.user_id):
-            self._disk.erasures[decided.rater] = decided
-        return decided is not None
+        user_id, _, _, version = whole
+        if version > self._disk.decided(user_id):
+            if receipt:
+                self._disk.erasures[receipt.rater] = receipt
+            else:
+                self._disk.never[user_id] = version
+        return version <= self._disk.erased(user_id)
 
     @between_points
     def _delete(self, user_id: str, version: int) -> None:
@@ -243,9 +254,9 @@ class TwoStepRatings(Statements, MemoryRatings):
 
     async def erase(self, user_id: str) -> Erasure:
         rated = await insist(partial(self._list, user_id))
-        erased = await insist(partial(self._last_erasure, user_id))
+        decided = await insist(partial(self._last_decision, user_id))
         highest = max((word.version for word in rated.values()), default=0)
-        whole = Rating(user_id, "", REMOVED, self._version(max(highest, erased)))
+        whole = Rating(user_id, "", REMOVED, self._version(max(highest, decided)))
         number = len(live(rated, whole.version))
         receipt = Erasure(self.rater(user_id), whole.version, number)
         await self._intend([whole])

@@ -180,6 +180,25 @@ def test_cut_anywhere_and_frozen_for_minutes(call: str) -> None:
     cut(call, WHOLE)
 
 
+def cut_again(first: str, second: str, parts: Parts) -> None:
+    """A call that dies after so many statements, and the next one, too: one sweep sees both."""
+    for *statements, side in product(range(1, MOST), range(1, MOST), (0, 1)):
+        scene = Scene(parts, side)
+        finish(scene.store().merge([Rating("u", "a", 2, LONG_AGO)]))
+        scene.sweep()
+        for name, number in zip((first, second), statements, strict=True):
+            call = CALLS[name](scene.store())
+            advance(call, number)
+            kill(call)
+        scene.check()
+
+
+@pytest.mark.parametrize("second", CALLS)
+@pytest.mark.parametrize("first", CALLS)
+def test_cut_and_cut_again(first: str, second: str) -> None:
+    cut_again(first, second, WHOLE)
+
+
 # ---- side by side ------------------------------------------------------------------------------
 
 
@@ -296,6 +315,7 @@ FOUND = {
     "ErasesWithoutIntent": partial(cut, "an erasure"),
     "ErasesInSilence": partial(cut, "an erasure"),
     "SettlesNoErasure": partial(cut, "an erasure"),
+    "SettlesTheNewestAlone": partial(cut_again, "an erasure", "an erasure"),
     "ErasesWhatWasDeclined": partial(cut, "an erasure"),
     "ReadsNothingBack": partial(side_by_side, "a sweep, an erasure"),
     "SeesNoErasure": partial(side_by_side, "a sweep, an erasure"),

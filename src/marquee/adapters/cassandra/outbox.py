@@ -58,11 +58,8 @@ class CassandraOutbox:
             yield [Intent(Rating(*row[:4]), row[4], row[5] or "") for row in rows]
 
     async def settle(self, intents: Sequence[Intent]) -> list[RatingChanged]:
-        newest: dict[tuple[str, str], Applied] = {}
-        for (user_id, movie_id, value, version), *_ in intents:
-            known = newest.get((user_id, movie_id), NEVER)
-            newest[user_id, movie_id] = max(known, Applied(version, value))
-        ratings = [Rating(*pair, change.value, change.version) for pair, change in newest.items()]
+        # Each by itself: of a user's erasures one may have been decided, and another one not.
+        ratings = dict.fromkeys(intent.rating for intent in intents)
         told = await each(self._settle, ratings)
         return [self.event(rating) for found in told for rating in found]
 
@@ -83,7 +80,7 @@ class CassandraOutbox:
         return holder, until, swept
 
     async def _settle(self, rating: Rating) -> list[Rating]:
-        """What the store holds of a pair, once its newest intent is done."""
+        """What the store holds of a pair, once this is done."""
         user_id, movie_id, value, version = rating
         if movie_id == ERASURE:
             return await self._ratings.settle_erasure(user_id, version)
