@@ -494,6 +494,26 @@ class TestMigrate:
             assert await is_counted_right(stores)
             await stores.postgres.agree(lambda _: plain)
 
+    async def test_a_prior_that_changes_waits_for_who_is_writing(self, two_shards):
+        """Else what is written is drawn by the old one, and stays so."""
+        movie = movie_in(0)
+
+        def draw_anew():
+            with psycopg.connect(two_shards[0], autocommit=True) as home:
+                migrating.draw_anew(home, Prior(0, 650))
+
+        async def write(cursor, slot):
+            await fold_slots(cursor, {slot: batch((movie, A, 1, 20)).events}, {})
+            drawing = asyncio.create_task(asyncio.to_thread(draw_anew))
+            await waits(two_shards[0], drawing)
+            return drawing
+
+        async with opened(two_shards) as stores:
+            await (await stores.postgres.at(movie, write))
+            await stores.postgres.read_map()
+            ((_, stored, counted),) = await all_of(stores.totals.scan_totals())
+            assert stored == counted
+
 
 class TestRights:
     """What a login that is no owner needs, each by itself."""

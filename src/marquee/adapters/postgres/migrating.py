@@ -42,6 +42,7 @@ KEEP = """
     INSERT INTO agreed VALUES (%s, %s) ON CONFLICT (name) DO UPDATE SET value = excluded.value"""
 PLACE = "INSERT INTO slot_map (slot, shard, epoch) VALUES (%s, %s, %s)"
 HELD = "SELECT no FROM slot ORDER BY no"
+HELD_ALONE = f"{HELD} FOR UPDATE"
 TAKE = "SELECT make_slot(%(no)s), attach_slot(%(no)s)"
 HOLD = "INSERT INTO slot (no, epoch) VALUES (%s, %s)"
 
@@ -273,8 +274,9 @@ def draw_anew(shard: Connection, prior: Prior) -> bool:
     if prior_of(agreed(shard)) == prior:
         return False
     with shard.transaction():
+        slots = shard.execute(HELD_ALONE).fetchall()  # else who is writing draws as before, unseen
         shard.execute(RATE.format(weight=prior.weight, mean=prior.weight * prior.mean))
-        for (slot,) in shard.execute(HELD).fetchall():
+        for (slot,) in slots:
             shard.execute(DRAW_ANEW.format(table=f"movie_{slot}"))
         keep(shard, prior_rows(prior))
     return True
