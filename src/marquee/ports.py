@@ -369,8 +369,9 @@ class Catalogue(Protocol):
         ...
 
     async def match(self, clues: Sequence[Clue]) -> list[tuple[str, ...]]:
-        """The movies that each clue may mean, by the first that any answers to: IMDb id, TMDB id,
-        title key and year. Of several two are enough to tell."""
+        """The movies that each clue may mean, by the first that any answers to: IMDb id, which
+        may be a movie's id here, too, and is that before others'; TMDB id; title key and year. Of
+        several two are enough to tell."""
         ...
 
     async def merge(self, movies: Sequence[Movie]) -> Merged:

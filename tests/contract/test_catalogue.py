@@ -173,6 +173,11 @@ class TestMatch:
         await store.put(Movie("own", "Alien", 1979, tmdb_id=348))
         assert await store.match([Clue("tt1", 348, "Alien", 1979)]) == [("tt1",)]
 
+    async def test_an_id_of_the_catalogue_is_one_before_it_is_anothers_imdb_id(self, store):
+        await store.put(Movie("own", "Alien", 1979, imdb_id="tt0078748"))
+        await store.put(Movie("tt0078748", "Aliens", 1986))
+        assert await store.match([Clue("own"), Clue("tt0078748")]) == [("own",), ("tt0078748",)]
+
     async def test_several_are_not_none(self, store):
         await store.put(Movie("one", "Hamlet", 1948, tmdb_id=1))
         await store.put(Movie("two", "HAMLET", 1948, tmdb_id=1))

@@ -14,6 +14,7 @@ from marquee import demo, exports, importers
 from marquee.adapters.sqlite import Database, SqliteCatalogue, SqliteRatings
 from marquee.errors import Invalid
 from marquee.importers import loading
+from marquee.importers.matching import Matcher
 from marquee.model import Merged, Movie, Nomination, Rating
 from tests.data import data_dir
 
@@ -495,6 +496,23 @@ async def test_chunks_are_committed_as_they_go(five, tmp_path, monkeypatch):
     assert len((await five.all())[0]) == 2
     report = await importers.run("auto", [path], five.ratings, five.catalogue, user_id="ann")
     assert report.ratings == Merged(added=1, unchanged=2)
+
+
+async def test_all_ids_of_a_chunk_are_one_question(five):
+    """A store with few connections would be busy with thousands for longer than it may."""
+    asked = []
+
+    class Catalogue:
+        async def match(self, clues):
+            asked.append(len(clues))
+            return await five.catalogue.match(clues)
+
+    ids = [HEAT.id, "none", *(f"m-{n}" for n in range(50))]
+    found = await Matcher(Catalogue()).find(ids, loose=False)
+    assert {id: those for id, those in found.items() if those} == {
+        movie.id: (movie.id,) for movie in (HEAT, POSTMAN)
+    }
+    assert asked == [len(ids)]
 
 
 async def test_a_repeated_pair_is_counted_alike_over_chunks(five, tmp_path, monkeypatch):

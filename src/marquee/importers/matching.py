@@ -1,6 +1,5 @@
 """Which movie of the catalogue a row means."""
 
-import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol
 
@@ -15,7 +14,6 @@ MOST_REMEMBERED = 300_000
 class CatalogueSink(Nominations, Protocol):
     """What an import needs of a ``Catalogue``."""
 
-    async def has(self, movie_id: str, /) -> bool: ...
     async def get(self, movie_id: str, /) -> Standing | None: ...
     async def match(self, clues: Sequence[Clue], /) -> list[tuple[str, ...]]: ...
     async def merge(self, movies: Sequence[Movie], /) -> Merged: ...
@@ -56,8 +54,11 @@ class Matcher:
         return {clue: self._known[clue] for clue in wanted}
 
     async def _look_up_ids(self, ids: list[str]) -> None:
-        there = await asyncio.gather(*map(self._catalogue.has, ids))
-        self._known.update((id, (id,) if has else ()) for id, has in zip(ids, there, strict=True))
+        """In one question: of what answers to a clue, the movie of that very id comes first."""
+        found = await self._catalogue.match([Clue(imdb_id=id) for id in ids]) if ids else []
+        self._known.update(
+            (id, (id,) if id in any_of else ()) for id, any_of in zip(ids, found, strict=True)
+        )
 
     async def _look_up(self, searches: dict[Clue, Iterator[list[Clue]]]) -> None:
         """Each clue's attempts one after the other, those of all clues together."""

@@ -29,7 +29,6 @@ class StoredRatings(Protocol):
 class StoredMovies(Protocol):
     """What a dry run asks of a ``Catalogue``."""
 
-    async def has(self, movie_id: str, /) -> bool: ...
     async def get(self, movie_id: str, /) -> Standing | None: ...
     async def match(self, clues: Sequence[Clue], /) -> list[tuple[str, ...]]: ...
     async def nominations(self) -> list[Nomination]: ...
@@ -44,9 +43,6 @@ class NoRatings:
 
 class NoMovies:
     """In the place of a catalogue that was never made."""
-
-    async def has(self, _: str) -> bool:
-        return False
 
     async def get(self, _: str) -> Standing | None:
         return None
@@ -86,9 +82,6 @@ class RehearsedCatalogue:
         self._movies: dict[str, Movie] = {}
         self._answers: dict[Clue, set[str]] = defaultdict(set)
         self._nominations: dict[tuple[int, str], Nomination] | None = None
-
-    async def has(self, movie_id: str) -> bool:
-        return movie_id in self._movies or await self._catalogue.has(movie_id)
 
     async def get(self, movie_id: str) -> Standing | None:
         movie = self._movies.get(movie_id)
