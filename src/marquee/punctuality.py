@@ -48,7 +48,7 @@ class Punctuality:
         """A fold is durable, and has newly applied these."""
         now = self._clock()
         recent = [version for version in versions if version > now - OLDEST]
-        traces = {v: place[3:35] for v, place in self._traced.items() if v in recent}
+        traces = {v: self._traced[v][3:35] for v in recent if v in self._traced}
         self._tell(self._to_total, now, recent, traces)
         if recent:
             self._waiting.append((now, recent, traces))
