@@ -30,14 +30,15 @@ class Stores:
         self.ratings = ratings
         self.catalogue = SqliteCatalogue(database)
 
-    async def run(self, path: Path, source: str = "auto", **options) -> importers.Report:
+    async def run(
+        self, path: Path, source: str = "auto", user_id=None, **options
+    ) -> importers.Report:
         """Import, after a dry run that must foresee it and change nothing."""
         before = await self.all()
-        dry = await importers.run(
-            source, [path], self.ratings, self.catalogue, dry_run=True, **options
-        )
+        found = importers.find(source, [path], user_id)
+        dry = await importers.rehearse(found, self.ratings, self.catalogue, **options)
         assert await self.all() == before
-        report = await importers.run(source, [path], self.ratings, self.catalogue, **options)
+        report = await importers.load(found, self.ratings, self.catalogue, **options)
         assert report == dry
         counted = (report.ratings, report.movies, report.nominations)
         assert report.read == sum(map(sum, counted)) + report.left_out.total()
@@ -278,7 +279,8 @@ async def test_the_real_files_one_after_the_other_and_again(stores):
     for name in names:
         await stores.run(data / name)
     for name in names:
-        report = await importers.run("auto", [data / name], stores.ratings, stores.catalogue)
+        found = importers.find("auto", [data / name])
+        report = await importers.load(found, stores.ratings, stores.catalogue)
         assert (name, report.added, report.replaced) == (name, 0, 0)
 
 
@@ -488,13 +490,12 @@ async def test_chunks_are_committed_as_they_go(five, tmp_path, monkeypatch):
         seen.append((done, total, read))
         raise KeyboardInterrupt
 
+    found = importers.find("auto", [path], "ann")
     with pytest.raises(KeyboardInterrupt):
-        await importers.run(
-            "auto", [path], five.ratings, five.catalogue, user_id="ann", progress=stop
-        )
+        await importers.load(found, five.ratings, five.catalogue, progress=stop)
     assert seen == [(path.stat().st_size, path.stat().st_size, 2)]
     assert len((await five.all())[0]) == 2
-    report = await importers.run("auto", [path], five.ratings, five.catalogue, user_id="ann")
+    report = await importers.load(found, five.ratings, five.catalogue)
     assert report.ratings == Merged(added=1, unchanged=2)
 
 
@@ -599,7 +600,7 @@ async def test_movies_are_written_a_few_at_a_time(tmp_path):
     catalogue, ratings = Heeded(database), await SqliteRatings.open(database)
     catalogue.at_a_time = []
     path = file(tmp_path, "id,title\n" + "".join(rows))
-    report = await importers.run("movies", [path], ratings, catalogue)
+    report = await importers.load(importers.find("movies", [path]), ratings, catalogue)
     assert report.movies == Merged(added=1201)
     assert catalogue.at_a_time == [500, 500, 201]
     await database.close()

@@ -39,7 +39,7 @@ async def load(ratings: RatingStore, catalogue: Catalogue) -> importers.Report:
 
     Where it is there already nothing changes; what was deleted of it comes back.
     """
-    report = await importers.run(importers.AUTO, FILES, ratings, catalogue)
+    report = await importers.load(importers.find(importers.AUTO, FILES), ratings, catalogue)
     movies = list(fame())
     known = await catalogue.match([Clue(imdb_id=movie.imdb_id) for movie in movies])
     found = made_up([(ids[0], movie) for ids, movie in zip(known, movies, strict=True) if ids])

@@ -43,7 +43,6 @@ __all__ = [
     "find",
     "load",
     "rehearse",
-    "run",
 ]
 
 AUTO = "auto"
@@ -78,23 +77,6 @@ class Found:
         sheets = [sheet for reading in self.readings for sheet in reading.sheets]
         sheets += (sheet for sheet, _ in self.unread)
         return path.exists() and any(path.samefile(sheet.file.path) for sheet in sheets)
-
-
-async def run(
-    source: str,
-    paths: Sequence[Path],
-    ratings: RatingStore,
-    catalogue: Catalogue,
-    *,
-    user_id: str | None = None,
-    dry_run: bool = False,
-    progress: Progress | None = None,
-    detail: Detail | None = None,
-) -> Report:
-    """Import files: ``find`` and ``load``, or ``rehearse``, in one."""
-    found = find(source, paths, user_id)
-    act = rehearse if dry_run else load
-    return await act(found, ratings, catalogue, progress=progress, detail=detail)
 
 
 def find(source: str, paths: Sequence[Path], user_id: str | None = None) -> Found:
