@@ -113,10 +113,6 @@ class Outbox(Protocol):
     has an intent that a sweep, two minutes after its bucket closed, was sure to see.
     """
 
-    async def shards(self) -> int:
-        """How many there are: as the store has it, for ever the same."""
-        ...
-
     async def now(self) -> int:
         """The store's time."""
         ...

@@ -272,7 +272,7 @@ class RelayedLog(memory.MemoryLog):
     async def poll(self, limit: int) -> Batch | None:
         intents = [
             intent
-            for shard in range(await self._outbox.shards())
+            for shard in range(len(await self._outbox.swept_to()))
             for minute in range(self._begun, await self._outbox.now() // 60_000_000 + 1)
             async for page in self._outbox.intents(shard, minute)
             for intent in page

@@ -254,7 +254,7 @@ async def sent(outbox, begun):
     """Every intent there is."""
     return [
         intent
-        for shard in range(await outbox.shards())
+        for shard in range(len(await outbox.swept_to()))
         for minute in range(begun // MINUTE, begun // MINUTE + 10)
         async for page in outbox.intents(shard, minute)
         for intent in page

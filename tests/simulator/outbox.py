@@ -280,10 +280,6 @@ class MemoryOutbox(Statements):
         self._page = page
 
     @between_points
-    def shards(self) -> int:
-        return self._disk.shards
-
-    @between_points
     def now(self) -> int:
         return self._disk.now()
 

@@ -25,9 +25,6 @@ class CassandraOutbox:
         self._cassandra = cassandra
         self._ratings = ratings
 
-    async def shards(self) -> int:
-        return self._cassandra.agreements.shards
-
     async def now(self) -> int:
         return self._cassandra.now()
 
