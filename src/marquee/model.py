@@ -121,9 +121,9 @@ class VersionClock:
     above it: a date in the future dates nobody else's rating. Belongs to one thread.
     """
 
-    def __init__(self, now: Callable[[], int], last: int = 0) -> None:
+    def __init__(self, now: Callable[[], int]) -> None:
         self._now = now
-        self.last = last
+        self.last = 0
 
     def next(self, stored: int = 0) -> int:
         self.last = max(self._now(), self.last + 1)

@@ -24,6 +24,9 @@ LONGEST = 100
 ALIKE = 0.5
 """How much of a query its trigrams must find for a title to be meant, 0–1."""
 
+FEW = 5
+"""Titles that are suggested."""
+
 
 class Suggestions:
     """Titles, made ready to be searched at every keystroke."""
@@ -46,17 +49,17 @@ class Suggestions:
             for i in of:
                 self._weights[i] += self._worth[gram]
 
-    def near(self, text: str, limit: int = 5) -> tuple[str, ...]:
-        """At most ``limit`` titles, best first, as they are shown; none rather than far ones."""
+    def near(self, text: str) -> tuple[str, ...]:
+        """A few titles, best first, as they are shown; none rather than far ones."""
         typed = key(text)[:LONGEST]
         if not typed:
             return ()
         start, end = bisect_left(self._keys, typed), bisect_right(self._keys, typed + "\U0010ffff")
-        if end - start >= limit:
-            found = nsmallest(limit, range(start, end), key=lambda i: (len(self._keys[i]), i))
+        if end - start >= FEW:
+            found = nsmallest(FEW, range(start, end), key=lambda i: (len(self._keys[i]), i))
         else:
             found = self._ranked(typed, self._alike(text) | dict.fromkeys(range(start, end), 1.0))
-        return tuple(self._shown[i] for i in found[:limit])
+        return tuple(self._shown[i] for i in found[:FEW])
 
     def _alike(self, text: str) -> dict[int, float]:
         """How much of a text each title holds, 0–1; what the title has besides counts little.

@@ -209,7 +209,8 @@ def test_versions_never_go_back_whatever_the_clock_does(
     steps: list[tuple[int, int, int]], last: int
 ) -> None:
     now = 0
-    clock = VersionClock(lambda: now, last)
+    clock = VersionClock(lambda: now)
+    clock.seen(last)
     for moved, stored, seen in steps:
         now += moved
         clock.seen(seen)

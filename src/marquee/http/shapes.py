@@ -6,6 +6,7 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from ..model import (
+    PLAIN,
     RESERVED_IDS,
     Chart,
     Movie,
@@ -236,7 +237,7 @@ def figures(standing: Standing, prior: Prior) -> dict[str, Any]:
 
 
 def chart_list(chart: Chart, *, by_mean: bool = False) -> ChartList:
-    ranked_by = Prior(weight=0) if by_mean else chart.prior
+    ranked_by = PLAIN if by_mean else chart.prior
     return ChartList(
         time_of(chart.changed_at),
         [

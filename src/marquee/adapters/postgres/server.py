@@ -20,6 +20,7 @@ READ_SECONDS = 3.0
 CALL_SECONDS = 10.0
 SCAN_SECONDS = 60.0
 CONNECT_SECONDS = 2
+CONNECTIONS = 8
 REST_SECONDS = 1.0
 """A server that did not answer is left alone for so long, unless it is said otherwise: callers are
 told at once."""
@@ -75,13 +76,12 @@ class Server:
         self,
         url: str,
         settings: Mapping[str, str] = BY_KEY,
-        most: int = 8,
         rest: float = REST_SECONDS,
     ) -> None:
         self.url = url
         self._parameters = parameters(url, LIMITS | dict(settings))
         self._trouble = Trouble(log, f"PostgreSQL at {named(url)}")
-        self._room = asyncio.Semaphore(most)
+        self._room = asyncio.Semaphore(CONNECTIONS)
         self._idle: list[Connection] = []
         self._rest = rest
         self._resting_until = 0.0

@@ -28,9 +28,6 @@ RATERS_KEPT = 10_000
 thread take its turn."""
 
 
-nowhere = UNTRACED.here
-
-
 class SqliteRatings:
     """``here``: where a call is in a trace (``Tracer.here``)."""
 
@@ -43,7 +40,9 @@ class SqliteRatings:
         database.around(self._read_clock, self._keep_clock)
 
     @classmethod
-    async def open(cls, database: Database, here: Callable[[], str] = nowhere) -> "SqliteRatings":
+    async def open(
+        cls, database: Database, here: Callable[[], str] = UNTRACED.here
+    ) -> "SqliteRatings":
         return cls(database, await database.read(lambda c: agreed(c, "rater_key")), here)
 
     async def write(self, user_id: str, movie_id: str, value: int) -> Rating:

@@ -223,9 +223,7 @@ def apply(
     write_totals(connection, totals)
 
 
-def read_applied(
-    connection: sqlite3.Connection, pairs: Sequence[Pair] | dict[Pair, Applied]
-) -> dict[Pair, Applied]:
+def read_applied(connection: sqlite3.Connection, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
     found = {}
     execute = connection.execute
     for pair in pairs:
