@@ -52,3 +52,8 @@ class PositionMoved(MarqueeError):
 
 class Unusable(MarqueeError):
     """A store or a setting with which Marquee must not start: corrupt, newer, or disagreeing."""
+
+
+Finding = tuple[str, str | None]
+"""What `marquee doctor` looked at, and what is wrong with it and what to do; None where nothing
+is."""

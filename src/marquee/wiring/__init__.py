@@ -11,7 +11,7 @@ from pathlib import Path
 
 from ..adapters.keys import are_made
 from ..config import Settings
-from ..errors import MarqueeError, Unusable
+from ..errors import Finding, MarqueeError, Unusable
 from ..http.limits import parse_trusted
 from ..schemas import Tell
 from ..tracing import UNTRACED, Tracer
@@ -141,9 +141,9 @@ def move_slots(settings: Settings, slots: Sequence[int], to: int, tell: Tell) ->
     return distributed.move_slots(settings, slots, to, tell)
 
 
-async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
+async def diagnose(settings: Settings) -> list[Finding]:
     """Each dependency, and what is wrong with it and what to do; None where nothing is."""
-    found: list[tuple[str, str | None]]
+    found: list[Finding]
     if on_servers(settings):
         from . import distributed
 
@@ -167,9 +167,9 @@ async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
     return found
 
 
-def refused(settings: Settings) -> list[tuple[str, str | None]]:
+def refused(settings: Settings) -> list[Finding]:
     """What else no process starts with: settings that are no store's, and what is wrong."""
-    found: list[tuple[str, str | None]] = []
+    found: list[Finding] = []
     for name, attempt in (
         ("trusted_proxies", lambda: parse_trusted(settings["trusted_proxies"])),
         ("traces_url", lambda: open_tracer(settings, ALL).close()),

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 from .. import ending
 from ..adapters.memory import MemoryRateLimiter
 from ..config import Settings
-from ..errors import LogLost, MarqueeError, NotMade, StoreAway, Unusable
+from ..errors import Finding, LogLost, MarqueeError, NotMade, StoreAway, Unusable
 from ..http.operations import Probe
 from ..relay import arrive, settle
 from ..schemas import Tell
@@ -40,13 +40,8 @@ AGREE_SECONDS = 5.0
 INNER = ("shards", "slots")
 """Parts that other parts stand on, and nobody else uses."""
 
-PATIENCE = 0.2
+PAUSE = 0.2
 """Seconds between two looks whether a store answers."""
-
-
-Finding = tuple[str, str | None]
-"""What was looked at, and what is wrong with it and what to do."""
-
 
 DRIVERS = {
     "cassandra": "cassandra",
@@ -250,7 +245,7 @@ async def answered(name: str, probe: Probe, behind: Collection["asyncio.Future[N
                     raise
                 except StoreAway as away:
                     why = str(away)
-                await asyncio.sleep(PATIENCE)
+                await asyncio.sleep(PAUSE)
     except TimeoutError:
         raise StoreAway(f"{name}: {why}") from None
 

@@ -11,7 +11,7 @@ from ..adapters import sqlite
 from ..adapters.memory import MemoryCache, MemoryNotices, MemoryRateLimiter
 from ..aggregation import Aggregator
 from ..config import Settings
-from ..errors import MarqueeError, Unusable
+from ..errors import Finding, MarqueeError, Unusable
 from ..schemas import unchanged
 from ..tracing import UNTRACED, Tracer
 from .keys import key_folder
@@ -108,8 +108,8 @@ def migrate(settings: Settings) -> list[str]:
     return done
 
 
-async def diagnose(settings: Settings) -> list[tuple[str, str | None]]:
-    found: list[tuple[str, str | None]] = []
+async def diagnose(settings: Settings) -> list[Finding]:
+    found: list[Finding] = []
     path = database_file(settings)
     try:
         await asyncio.to_thread(sqlite.diagnose, path)

@@ -14,7 +14,7 @@ NAME = "verified"
 LOOK_SECONDS = 5.0
 
 
-class Finding(msgspec.Struct):
+class Verdict(msgspec.Struct):
     """``at``: seconds since 1970."""
 
     at: float = 0.0
@@ -23,14 +23,14 @@ class Finding(msgspec.Struct):
 
 async def remember(stores: Stores, drifted: int) -> None:
     """Keep that so many movies were adrift just now."""
-    found = msgspec.json.encode(Finding(time.time(), drifted))
+    found = msgspec.json.encode(Verdict(time.time(), drifted))
     await stores.remember(NAME, found.decode())
 
 
 class Verified:
     def __init__(self, recall: Callable[[str], Awaitable[str | None]]) -> None:
         self._recall = recall
-        self._found = Finding()
+        self._found = Verdict()
 
     @property
     def at(self) -> float:
@@ -49,4 +49,4 @@ class Verified:
 
     async def step(self) -> None:
         if kept := await self._recall(NAME):
-            self._found = msgspec.json.decode(kept, type=Finding)
+            self._found = msgspec.json.decode(kept, type=Verdict)

@@ -22,7 +22,7 @@ from cassandra.connection import ConnectionException
 from ...errors import NotMade, StoreAway, Unusable
 from ...troubles import Trouble
 from .address import check_overlap, parse
-from .driver import AWAY, ERRORS, connect, copies_of, make_cluster, serial_level
+from .driver import AWAY, ERRORS, TIME, connect, copies_of, make_cluster, serial_level
 from .migration import MIGRATE, check_movies, check_schema, floor_name, schema_of
 
 TRIES = 3
@@ -54,7 +54,6 @@ CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 PAGE = 1000
 LEAST_TOKEN, LARGEST_TOKEN = -(2**63), 2**63 - 1
 
-TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
 AGREED = "SELECT name, value FROM agreement WHERE name IN ('schema', 'rater_key', 'shards')"
 RECALL = "SELECT value FROM agreement WHERE name = ?"
 REMEMBER = "INSERT INTO agreement (name, value) VALUES (?, ?)"

@@ -7,9 +7,9 @@ from cassandra import InvalidRequest, Unauthorized
 from cassandra.cluster import Session
 from cassandra.metadata import protect_name
 
-from ...errors import MarqueeError
+from ...errors import Finding, MarqueeError
 from .address import Address, check_overlap, parse
-from .driver import ERRORS, connected, copies_of, datacenter_of, explained
+from .driver import ERRORS, TIME, connected, copies_of, datacenter_of, explained
 from .migration import MIGRATE, check_schema, check_whole, floor_name, schema_of, tables
 
 OLDEST = 5
@@ -23,13 +23,10 @@ SYNC = "SELECT value FROM system_views.settings WHERE name = 'commitlog_sync'"
 RIGHTS = "LIST ALL PERMISSIONS OF {role}"
 ROLES = "LIST ROLES OF {role}"
 NEEDED = ("MODIFY", "SELECT")
-TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
 SWEPT = "SELECT swept FROM {keyspace}.lease"
 LONG = 60
 """Minutes without a sweep: more than there are after `migrate`, or a relay's restart."""
 
-
-Finding = tuple[str, str | None]
 Look = Callable[[Session, Address], str | None]
 
 

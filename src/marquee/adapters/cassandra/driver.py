@@ -38,6 +38,9 @@ SPECULATE_AFTER, SPECULATIONS = 0.25, 2
 ERRORS = (DriverException, NoHostAvailable, ConnectionException, ErrorMessage, OSError)
 """Whatever the driver raises: these have no base in common."""
 
+TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
+"""A node's, in milliseconds."""
+
 AWAY = "The rating store can't be reached at present."
 
 

@@ -17,7 +17,7 @@ from cassandra.query import SimpleStatement
 from ...errors import NotMade, StoreAway, Unusable
 from ...schemas import Schema, Step, Tell, check_fits, in_silence, read_steps, told
 from .address import Address, check_overlap, parse
-from .driver import connected, copies_of, datacenter_of, serial_level
+from .driver import TIME, connected, copies_of, datacenter_of, serial_level
 
 SHARDS = 16
 MINUTE = 60_000_000
@@ -48,7 +48,6 @@ HOLD = f"""
 UNLOCK = "DELETE FROM agreement WHERE name = 'migrating' IF value = %s"
 BEGIN_SHARD = """
     INSERT INTO lease (shard, relay, until, swept) VALUES (%s, '', 0, %s) IF NOT EXISTS"""
-TIME = "SELECT to_unix_timestamp(now()) FROM system.local"
 ANY = "SELECT * FROM {keyspace}.{table} LIMIT 1"
 MADE_WITH = {"shards": "lease", "rater_key": "rating"}
 """By what was agreed, the table that is filled only after that."""

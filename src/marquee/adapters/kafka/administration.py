@@ -14,7 +14,7 @@ from confluent_kafka.admin import (
     TopicDescription,
 )
 
-from ...errors import StoreAway
+from ...errors import Finding, StoreAway
 from .client import CALL_SECONDS, MISSING, PASSING, Address, Settings, check_slots, facts, patiently
 
 RETENTION = timedelta(days=30)
@@ -104,7 +104,7 @@ def settings(address: Address, admin: AdminClient) -> Settings:
     return patiently(address, ask)
 
 
-def diagnose(url: str, slots: int | None) -> list[tuple[str, str | None]]:
+def diagnose(url: str, slots: int | None) -> list[Finding]:
     """Each thing that was looked at, and what is wrong with it and what to do. ``slots``: of the
     movie store, where it could be asked."""
     address = Address.of(url)
@@ -132,9 +132,7 @@ def describe(address: Address, admin: AdminClient) -> TopicDescription:
     return patiently(address, ask)
 
 
-def looked_at(
-    topic: TopicDescription, kept: Settings, slots: int | None
-) -> Iterator[tuple[str, str | None]]:
+def looked_at(topic: TopicDescription, kept: Settings, slots: int | None) -> Iterator[Finding]:
     partitions = len(topic.partitions)
     differs = f"it has {partitions}, and the stores agree on {slots}: delete it, migrate, rebuild"
     yield "partitions", differs if slots not in (None, partitions) else None

@@ -5,7 +5,7 @@ from typing import Any
 
 import psycopg
 
-from ...errors import Unusable
+from ...errors import Finding, Unusable
 from .migrating import (
     EXISTS,
     FAR,
@@ -74,8 +74,6 @@ LAG = """
     SELECT extract(epoch FROM now() - pg_last_xact_replay_timestamp())::integer
     WHERE pg_last_wal_receive_lsn() <> pg_last_wal_replay_lsn()"""
 LATE = 60
-
-Finding = tuple[str, str | None]
 
 
 def diagnose(urls: Sequence[str], read_url: str = "") -> list[Finding]:

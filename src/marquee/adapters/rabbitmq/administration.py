@@ -7,7 +7,7 @@ from typing import Any
 import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker
 
-from ...errors import MarqueeError, StoreAway, Unusable
+from ...errors import Finding, MarqueeError, StoreAway, Unusable
 from .address import Address
 
 DIFFERS = 406
@@ -49,7 +49,7 @@ def version(connection: Any) -> int:
     return int(text.partition(".")[0])
 
 
-def diagnose(url: str) -> list[tuple[str, str | None]]:
+def diagnose(url: str) -> list[Finding]:
     """Each thing that was looked at, and what is wrong with it and what to do."""
     address = Address.of(url)
     servers = f"events ({address.shown})"
