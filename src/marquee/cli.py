@@ -17,7 +17,7 @@ import typer
 
 from . import __version__, config, logs
 from .errors import Invalid, LogLost, MarqueeError, Unusable
-from .model import is_movie_id, is_user_id
+from .model import NO_MOVIE_ID, NO_USER_ID, is_movie_id, is_user_id
 
 if TYPE_CHECKING:  # commands import what they need: `marquee --help` is quick
     from socket import socket
@@ -389,7 +389,7 @@ def rebuild(
     if movie is not None and drifted:
         raise Invalid("--movie and --drifted do not go together.")
     if movie is not None and not is_movie_id(movie):
-        raise Invalid(f"There is no movie {movie!r}: ids are 1 to 20 of A-Z, a-z, 0-9, _ and -.")
+        raise Invalid(f"There is no movie {movie!r}. {NO_MOVIE_ID}")
 
     async def main(stores: "Stores") -> int:
         if drifted:  # verify itself waits, where there is something to wait for
@@ -534,7 +534,7 @@ def on_one_line(text: str) -> str:
 
 def check_user(user: str) -> None:
     if not is_user_id(user):
-        raise Invalid("A user's id is 1 to 128 characters, none of them a control character.")
+        raise Invalid(NO_USER_ID)
 
 
 def console(width: int, *, highlight: bool = True) -> "Console":

@@ -26,6 +26,7 @@ RESERVED_IDS = frozenset({"top10", "top-rated", "bestpictures"})
 NO_MOVIE_ID = (
     "A movie's id is 1 to 20 of A-Z, a-z, 0-9, _ and -, but not top10, top-rated or bestpictures."
 )
+NO_USER_ID = "A user's id is 1 to 128 characters, none of them a control character."
 MAX_VERSION = 2**63 - 1
 
 

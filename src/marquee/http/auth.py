@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, Protocol
 import jwt
 
 from ..errors import StoreAway
-from ..model import is_user_id
+from ..model import NO_USER_ID, is_user_id
 from .problems import HttpError
 
 ALGORITHMS = ("RS256", "ES256", "EdDSA")
@@ -168,7 +168,7 @@ class Verifier:
             raise Unauthorized("The token's times must be numbers.")
         user_id = claims["sub"]
         if not is_user_id(user_id):
-            raise Unauthorized("The token's sub must be 1 to 128 characters, none of them control.")
+            raise Unauthorized(f"The token's sub is no user's id. {NO_USER_ID}")
         return Caller(user_id, _scopes(claims.get("scope"))), int(claims["exp"]) + LEEWAY
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, UnsetType
 
 from ..errors import Invalid
-from ..model import Rating, is_movie_id, is_user_id, time_of
+from ..model import NO_USER_ID, Rating, is_movie_id, is_user_id, time_of
 from ..ratings import Ratings
 from . import cursors
 from .calls import Answer, Call, Endpoint
@@ -70,7 +70,7 @@ def endpoints(ratings: Ratings) -> list[Endpoint]:
         if body.user_id != call.user_id and FOR_ANYONE not in call.caller.scopes:
             raise HttpError(403, f"To rate for others takes a token with the scope {FOR_ANYONE}.")
         if not is_user_id(body.user_id):
-            raise Invalid("A user id is 1-128 characters, none of them control.", "/userId")
+            raise Invalid(NO_USER_ID, "/userId")
         rating = await ratings.rate(body.user_id, call.movie_id, half_points(body.rating_score))
         answer = RatingAnswer(
             rating.movie_id, rating.user_id, rating.value / 2, time_of(rating.version)

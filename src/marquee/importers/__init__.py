@@ -17,7 +17,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 from ..errors import Invalid
-from ..model import is_user_id
+from ..model import NO_USER_ID, is_user_id
 from ..ports import Catalogue, RatingStore
 from . import academy, imdb, letterboxd, marquee, movielens, movies, tmdb, trakt
 from .files import Sheet, find_files
@@ -197,7 +197,7 @@ def _check_user(readings: Sequence[Reading], user_id: str | None) -> None:
     if user_id is None:
         return
     if not is_user_id(user_id):
-        raise Invalid("A user's id has 1–128 characters, none of them a control character.")
+        raise Invalid(NO_USER_ID)
     for reading in readings:
         if not reading.personal and reading.source in {movielens.SOURCE, marquee.SOURCE}:
             name = reading.sheets[-1].name

@@ -20,7 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from ...errors import Invalid, Unusable
-from ...model import is_user_id
+from ...model import NO_USER_ID, is_user_id
 
 FILE = "ed25519.pem"
 
@@ -66,7 +66,7 @@ class OwnKeys:
         Raises ``Invalid`` where that could be no user's id.
         """
         if not is_user_id(user_id):
-            raise Invalid("A user's id is 1 to 128 characters, none of them a control character.")
+            raise Invalid(NO_USER_ID)
         now = int(time.time())
         claims: dict[str, object] = {
             "iss": issuer,
