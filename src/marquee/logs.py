@@ -36,8 +36,8 @@ def configure(
     *,
     seldom: bool = False,
 ) -> None:
-    """Send every logger of this process, structlog's or the standard library's, to ``stream``:
-    stderr, unless told otherwise. ``seldom``: most likely there will be nothing to log."""
+    """Send every logger of this process to ``stream``: stderr, unless told otherwise. ``seldom``:
+    most likely there will be nothing to log."""
     stream = stream or sys.stderr
     for_people = log_format == "console" or (log_format == "auto" and stream.isatty())
     handler = logging.StreamHandler(stream) if for_people else JsonLines(stream)

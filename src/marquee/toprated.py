@@ -23,11 +23,11 @@ CHART_SECONDS = 1.0
 """For so long another chart is fresh, or a little less: those drawn together need not grow old
 together."""
 
-ABANDONED_SECONDS = 15.0
-"""After so long without a refresh, beside the least time between two, nobody seems to do it."""
-
 STALE_SECONDS = 0.5
 """For so long after that it is still served while it is drawn anew."""
+
+ABANDONED_SECONDS = 15.0
+"""After so long without a refresh, beside the least time between two, nobody seems to do it."""
 
 PATIENCE = 0.3
 """Seconds that one waits for a chart to be drawn anew, where there is an older one to serve."""

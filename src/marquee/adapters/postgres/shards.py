@@ -144,7 +144,8 @@ class Postgres:
         check_prior(stands, prior)
 
     async def identity(self) -> str:
-        """Which set of shards this is, made once, and its address: as ``MovieStore`` reads it."""
+        """Which set of shards this is, for the rating store to keep: the moment at which it was
+        made, and its address."""
         return f"{(await self._agreed())['made_at']} {named(self.home.url)}"
 
     async def _agreed(self) -> dict[str, str]:
