@@ -14,6 +14,8 @@ from functools import lru_cache
 from operator import add, mul
 from typing import NamedTuple, TypeVar
 
+from . import titles
+
 REMOVED = 21
 """The value of a rating that was taken back. Above every score, so that of two changes with one
 version the removal wins, in every store alike."""
@@ -318,7 +320,7 @@ class Chart:
 @dataclass(frozen=True, slots=True)
 class Nomination:
     """One nomination for Best Picture. ``year`` is the year of the films, ``year_label`` as the
-    Academy writes it: "1927/28 (1st)". (ceremony, title) is its key."""
+    Academy writes it: "1927/28 (1st)". ``place_of`` tells it from others."""
 
     ceremony: int
     title: str
@@ -337,6 +339,11 @@ class Nomination:
             additional_info=self.additional_info or other.additional_info,
             movie_id=self.movie_id or other.movie_id,
         )
+
+
+def place_of(nomination: Nomination) -> tuple[int, str]:
+    """What tells a nomination from others: its ceremony, and its title's key."""
+    return nomination.ceremony, titles.key(nomination.title)
 
 
 # ---- a bulk of things, as from a file ----------------------------------------------------------

@@ -1,15 +1,15 @@
 """What the stages ask of a store: one Protocol per role, its contract in prose.
 
-Every call is asynchronous, ends within the store's time limit, and raises ``StoreAway`` where the
-store can't be reached or can't keep what it is given; nothing has then been promised. What returns
-has been done durably. All are safe to call from many tasks of one event loop.
+Every call that is asynchronous ends within the store's time limit, and raises ``StoreAway`` where
+the store can't be reached or can't keep what it is given; nothing has then been promised. What
+returns has been done durably. The others never wait. All are safe to call from many tasks of one
+event loop.
 """
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
-from . import titles
 from .model import (
     Applied,
     Chart,
@@ -336,11 +336,6 @@ class Clue(NamedTuple):
     year: int | None = None
 
 
-def place_of(nomination: Nomination) -> tuple[int, str]:
-    """What tells a nomination from others: its ceremony, and its title's key."""
-    return nomination.ceremony, titles.key(nomination.title)
-
-
 class Catalogue(Protocol):
     """Movies and nominations. A read shows the last write at once."""
 
@@ -387,7 +382,6 @@ class Catalogue(Protocol):
         """A number that changes with every change of movies or nominations."""
         ...
 
-    # The last of the class: behind it, ``list`` would no longer mean the type.
     async def search(
         self, query: str, genre: str | None, year: int | None, after: str | None, limit: int
     ) -> tuple[list[Standing], str | None]:

@@ -7,8 +7,8 @@ import pytest
 
 from marquee.errors import Conflict
 from marquee.importers.rehearsal import RehearsedCatalogue
-from marquee.model import Merged, Movie, Nomination, RatingChanged, Standing, Totals
-from marquee.ports import Batch, Clue, place_of
+from marquee.model import Merged, Movie, Nomination, RatingChanged, Standing, Totals, place_of
+from marquee.ports import Batch, Clue
 
 WHOLE = Movie("tt1", "The Third Man", 1949, ("Film-Noir", "Thriller"), 2**53, "tt1", 1092)
 BARE = Movie("bare", "Bare")

@@ -34,6 +34,7 @@ from marquee.model import (
     deltas,
     fold,
     latest,
+    place_of,
     rate_tenths,
     rater_of,
     slot_of,
@@ -541,7 +542,7 @@ class MemoryCatalogue:
     def merge_nominations(self, nominations: Sequence[Nomination]) -> Merged:
         added = replaced = 0
         for other in nominations:
-            key = (other.ceremony, titles.key(other.title))
+            key = place_of(other)
             known = self._disk.nominations.get(key)
             new = other
             if known is not None:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, field, replace
 from itertools import islice
 from typing import Protocol, TypeVar
 
-from ..model import Merged, Movie, Nomination, Rating
+from ..model import Merged, Movie, Nomination, Rating, place_of
 from ..movies import nominate
-from ..ports import Clue, place_of
+from ..ports import Clue
 from .matching import CatalogueSink, Matcher, clues_of
 from .reading import Reading
 from .rows import Asked, MovieRow, NominationRow, RatingRow, Row, RowError, Skipped, shown

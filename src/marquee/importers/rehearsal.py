@@ -9,8 +9,19 @@ from collections.abc import Sequence
 from itertools import groupby
 from typing import Protocol
 
-from ..model import Applied, Merged, Movie, Nomination, Rating, Standing, Totals, complete, merge
-from ..ports import Clue, place_of
+from ..model import (
+    Applied,
+    Merged,
+    Movie,
+    Nomination,
+    Rating,
+    Standing,
+    Totals,
+    complete,
+    merge,
+    place_of,
+)
+from ..ports import Clue
 from ..titles import place
 from .matching import clues_of
 

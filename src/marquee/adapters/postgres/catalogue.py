@@ -13,8 +13,17 @@ import msgspec
 
 from ... import titles
 from ...errors import Conflict
-from ...model import Merged, Movie, Nomination, Standing, Totals, complete, has_control
-from ...ports import Clue, place_of
+from ...model import (
+    Merged,
+    Movie,
+    Nomination,
+    Standing,
+    Totals,
+    complete,
+    has_control,
+    place_of,
+)
+from ...ports import Clue
 from .server import Cursor, Row, rows_of
 from .shards import Postgres, SlotMap
 

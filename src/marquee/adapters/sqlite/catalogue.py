@@ -9,8 +9,8 @@ import msgspec
 
 from ... import titles
 from ...errors import Conflict
-from ...model import Merged, Movie, Nomination, Standing, complete
-from ...ports import Clue, place_of
+from ...model import Merged, Movie, Nomination, Standing, complete, place_of
+from ...ports import Clue
 from .database import PAGE, Database
 from .totals import decode_totals
 
