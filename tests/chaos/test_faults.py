@@ -22,7 +22,7 @@ from tests.chaos.trial import beside, clock_off, come_and_go, frozen, killed, ra
 from tests.support.server import Server
 from tests.support.system import ROLES, System
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.servers
 
 SLOTS = 16
 

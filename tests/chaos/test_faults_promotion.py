@@ -9,7 +9,7 @@ from engine.engine import Engine
 from engine.postgres import PostgresReplicated
 from tests.chaos.conftest import UnderLoad
 
-pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 PARTS = ("cassandra", "kafka", "postgres-replicated", "redis")
 

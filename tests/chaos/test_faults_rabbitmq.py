@@ -13,7 +13,7 @@ from tests.chaos.trial import beside, clock_off, come_and_go, frozen, killed, ra
 from tests.support.server import Server
 from tests.support.system import System
 
-pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 PARTS = ("cassandra", "rabbitmq", "postgres", "redis")
 

@@ -14,7 +14,7 @@ from tests.chaos.conftest import UnderLoad
 from tests.chaos.trial import Trial, frozen, killed
 from tests.support.system import System
 
-pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.long]
 
 PARTS = ("cassandra-ring", "kafka-cluster", "postgres-replicated", "redis-cluster")
 PER_SECOND = 50

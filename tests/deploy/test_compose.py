@@ -17,7 +17,7 @@ from tests.support.docker import ROOT, built, docker
 from tests.support.gateway import upstream
 from tests.support.system import HTTP_ROLES, ROLES, USES, stores
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.servers
 UP_SECONDS = 300.0
 GIB = 2**30
 ONCE = {"secrets", "redis-cluster", "migrate"}

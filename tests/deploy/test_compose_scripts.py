@@ -35,7 +35,7 @@ VOLUMES = {
     "for-grafana": {"grafana"},
 }
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.servers
 
 
 # ---- passwords -----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from tests.data import data_dir
 from tests.support.docker import ROOT
 from tests.support.server import Server, environment
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.servers
 EPOCH = {"SOURCE_DATE_EPOCH": "1700000000"}
 ONE = "tests/unit/test_model.py"
 

@@ -21,7 +21,7 @@ BUILT_WITH = re.compile(
 )
 
 
-pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
+pytestmark = pytest.mark.servers
 
 
 @pytest.fixture(scope="module")

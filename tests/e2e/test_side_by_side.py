@@ -411,7 +411,6 @@ def place(movie: dict[str, Any]) -> tuple[Any, ...]:
     return -movie["rate"], -known, -movie["numberOfRatings"], movie["id"]
 
 
-@pytest.mark.timeout(300)
 def test_the_same_calls_the_same_answers(both: Both) -> None:
     class Machine(SideBySide):
         pass

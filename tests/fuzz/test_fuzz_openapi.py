@@ -15,7 +15,7 @@ PER_CALL = max(1, int(os.environ.get("MARQUEE_FUZZ_EXAMPLES", "3000")) // 60)
 
 
 @pytest.mark.no_cover
-@pytest.mark.timeout(0 if PER_CALL > 50 else 600)  # however busy the machine
+@pytest.mark.timeout(0 if PER_CALL > 50 else 900)  # however busy the machine
 def test_fuzz_the_contract(tmp_path: Path) -> None:
     with serve(tmp_path, demo=True) as server:
         token = server.token("you", "movies:write", "ratings:write:any")
