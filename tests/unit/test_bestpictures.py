@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee import titles
+from marquee import bestpictures, titles
 from marquee.bestpictures import BestPictures, Nominees
 from marquee.errors import Invalid, NotFound, StoreAway
 from marquee.model import Nomination
@@ -369,8 +369,9 @@ async def test_only_a_change_is_read_and_only_of_nominations_taken() -> None:
 
 @pytest.mark.anyio
 async def test_a_notice_is_followed_and_an_absence_outlived(
-    caplog: pytest.LogCaptureFixture,
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bestpictures, "AT_LEAST_EVERY", 600)  # no look without a notice
     store = Store(nomination("Wings"))
     store.away = True
     pictures = BestPictures(cast("Catalogue", store), store)
@@ -389,6 +390,6 @@ async def test_a_notice_is_followed_and_an_absence_outlived(
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(0.9):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - it is not ours to tell
             await asyncio.sleep(0.005)
