@@ -17,13 +17,13 @@ async def send(stores, number, first=0):
 
 
 async def read(log, number, limit, *, at_once=False):
-    """Batches with so many events in all. The first may take its time, as a group needs to share
-    the log; after it, or ``at_once``, nothing may be missing, not even for a moment."""
+    """Batches with so many events in all; ``at_once``: nothing may be missing, not even for a
+    moment, as it may while a group shares the log or the broker is slow."""
     batches = []
     async with asyncio.timeout(30):
         while len(movies(batches)) < number:
             batch = await log.poll(limit)
-            assert batch is not None or not (batches or at_once)
+            assert batch is not None or not at_once
             if batch is not None:
                 batches.append(batch)
     return batches
