@@ -9,6 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.asking import Stage, assert_problem, eventually, only_together
 from tests.support.server import serve
+from tests.support.system import Apart
 
 
 class TestHealth:
@@ -55,7 +56,6 @@ class TestHealth:
             eventually(
                 lambda: user.post(path, json={"rate": 8}).status_code,
                 lambda status: status == 200,
-                within=10,
             )
             eventually(
                 lambda: user.get("/health/ready").json()["status"], lambda status: status == "ok"
@@ -70,6 +70,14 @@ def figures(client):
         for family in text_string_to_metric_families(answer.text)
         for sample in family.samples
     }
+
+
+def metrics_of_each(server):
+    """Of each process, whichever it is that a call comes to."""
+    processes = server.system.processes.values() if isinstance(server, Apart) else [server]
+    for process in processes:
+        with process.client() as client:
+            yield client.get("/metrics").text
 
 
 class TestMetrics:
@@ -110,18 +118,21 @@ class TestMetrics:
         accepted = ("marquee_ratings_accepted_total",)
         assert after[accepted] - before[accepted] == 3
         assert after["marquee_dead_letters",] == 0
-        assert 0 <= after["marquee_ten_age_seconds",] < 5
+        assert 0 <= after["marquee_ten_age_seconds",] <= 30
         assert after["marquee_commit_group_size_count",] > 0
         eventually(lambda: figures(anyone)["marquee_events_behind",], lambda behind: behind == 0)
 
-    def test_have_no_label_by_the_movie_or_the_caller(self, stage, anyone, user):
+    def test_have_no_label_by_the_movie_or_the_caller(self, server, stage, anyone, user):
         movie = stage.movie()
         user.post(f"/movies/{movie}/users/rate", json={"rate": 9})
         anyone.get("/a-path-that-nobody-knows")
-        text = anyone.get("/metrics").text
-        assert movie not in text
-        assert user.user not in text
-        assert "nobody-knows" not in text
+        stage.await_ratings(movie, 1)
+        texts = list(metrics_of_each(server))
+        assert any('status="200"' in text and "/users/rate" in text for text in texts)
+        for text in texts:
+            assert movie not in text
+            assert user.user not in text
+            assert "nobody-knows" not in text
 
 
 class TestLogs:
@@ -146,6 +157,7 @@ class TestLogs:
         for secret in ("A title in a body", "asked-for", f'"{user.user}"', "eyJ", "9.5}"):
             assert secret not in log
 
+    @only_together
     def test_precomputed_answers_are_not_logged_singly(self, server, anyone):
         before = len(server.log)
         anyone.get("/movies/top10")
