@@ -187,7 +187,7 @@ class Heard(asyncio.Queue[str]):
         self.put_nowait(what)
 
     async def next(self, count: int) -> list[str]:
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(60):
             return [await self.get() for _ in range(count)]
 
 

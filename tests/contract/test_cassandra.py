@@ -121,7 +121,7 @@ class TestMigration:
         await asyncio.to_thread(cassandra.migrate, new)
         keyspace = cassandra.Cassandra(new)
         async with running(keyspace.run):
-            await keyspace.there(within=10)
+            await keyspace.there(within=60)
             await cassandra.CassandraRatings(keyspace).write("u1", "m1", 17)
         await keyspace.close()
         with asked(new) as session:
@@ -247,7 +247,7 @@ class TestReaching:
                 return False
 
             await eventually(away)
-        await keyspace.there(within=10)
+        await keyspace.there(within=60)
         assert await ratings.read("u", "m") == before
         assert (await ratings.write("u", "m", 6)).version > before.version
 

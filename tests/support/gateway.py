@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from engine.ports import free_port
+
 CONFIGURATION = Path(__file__).resolve().parents[2] / "deploy/gateway"
 PACKAGES = "nginx-light libnginx-mod-http-js"
 MODULE = re.compile(r"load_module (.+);")
-START_SECONDS = 10.0
+START_SECONDS = 60.0
 
 Upstreams = Mapping[str, Sequence[str]]
 """By the names of the configuration: the URLs of a role's processes."""
@@ -31,7 +33,7 @@ def gateway(
     if program is None or not all(map(os.path.exists, modules)):
         complain = pytest.fail if os.environ.get("CI") else pytest.skip
         complain(f"NOT TESTED BEHIND ITS GATEWAY: apt-get install {PACKAGES}")
-    port = free_port()
+    port = free_port(set())
     shutil.copytree(CONFIGURATION, folder)
     (folder / "listen.conf").write_text(f"listen 127.0.0.1:{port};\n")
     (folder / "upstreams.conf").write_text("".join(upstream(*each) for each in upstreams.items()))
@@ -58,12 +60,6 @@ def upstream(name: str, urls: Sequence[str]) -> str:
         f"server {url.removeprefix('http://')} max_fails=2 fail_timeout=5s;\n" for url in urls
     )
     return f"upstream {name} {{\n{servers}keepalive 16;\n}}\n"
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        port: int = taken.getsockname()[1]
-        return port
 
 
 def await_port(port: int, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -19,7 +19,7 @@ async def running(*runs: Callable[[], Awaitable[None]]) -> AsyncIterator[None]:
     assert not failed, failed
 
 
-async def eventually(look: Callable[[], Awaitable[bool]], within: float = 10) -> None:
+async def eventually(look: Callable[[], Awaitable[bool]], within: float = 60) -> None:
     """Until it is so; fails where that takes longer."""
     async with asyncio.timeout(within):
         while not await look():  # noqa: ASYNC110 - nobody tells
