@@ -112,6 +112,20 @@ def eventually(look: Callable[[], T], true: Callable[[T], bool], within: float =
     return seen
 
 
+def pages(client: httpx.Client, path: str, **query: Any) -> list[list[Any]]:
+    """All pages of a list."""
+    found = []
+    cursor: dict[str, str] | None = {}
+    while cursor is not None:
+        answer = client.get(path, params=query | cursor)
+        assert answer.status_code == 200, answer.text
+        assert set(answer.json()) == {"result", "nextCursor"}
+        found.append(answer.json()["result"])
+        following = answer.json()["nextCursor"]
+        cursor = following and {"cursor": following}
+    return found
+
+
 def assert_problem(answer: httpx.Response, status: int, pointer: str | None = None) -> Any:
     """That an answer is a problem document as RFC 9457 and our contract want it; its members."""
     assert answer.status_code == status, answer.text

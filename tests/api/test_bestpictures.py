@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.api.asking import NOMINATION_KEYS, Stage, assert_problem, eventually
+from tests.api.asking import NOMINATION_KEYS, Stage, assert_problem, eventually, pages
 from tests.data import data_dir, is_real
 from tests.support.server import marquee, serve
 
@@ -163,13 +163,9 @@ class TestList:
     @pytest.mark.parametrize("limit", [1, 2, 4, 8, 9, 10])
     @pytest.mark.parametrize("query", [{}, {"won": "false"}, {"year": 1935}], ids=str)
     def test_pages(self, academy, limit, query):
-        found, cursor = [], {}
-        while cursor is not None:
-            page = listed(academy, limit=limit, **query, **cursor)
-            assert len(page["result"]) <= limit
-            found += page["result"]
-            cursor = page["nextCursor"] and {"cursor": page["nextCursor"]}
-        assert found == listed(academy, **query)["result"]
+        found = pages(academy.anyone, BEST, limit=limit, **query)
+        assert all(len(page) <= limit for page in found)
+        assert [each for page in found for each in page] == listed(academy, **query)["result"]
 
     def test_cursors(self, academy):
         real = listed(academy, limit=2)["nextCursor"]

@@ -3,7 +3,7 @@
 import pytest
 
 from marquee.http import cursors
-from tests.api.asking import MOVIE_KEYS, assert_problem, eventually
+from tests.api.asking import MOVIE_KEYS, assert_problem, eventually, pages
 
 WHOLE = {
     "title": "The Third Man",
@@ -237,17 +237,10 @@ class TestWrite:
         assert_problem(answer, 400, "/id")
 
 
-def pages(client, limit, **query):
+def searched(client, limit, **query):
     """All pages of a search, each with the movies' ids."""
-    cursor, found = {}, []
-    while cursor is not None:
-        answer = client.get("/movies", params=query | cursor | {"limit": limit})
-        assert answer.status_code == 200, answer.text
-        assert set(answer.json()) == {"result", "nextCursor"}
-        found.append([movie["id"] for movie in answer.json()["result"]])
-        following = answer.json()["nextCursor"]
-        cursor = following and {"cursor": following}
-    return found
+    found = pages(client, "/movies", limit=limit, **query)
+    return [[movie["id"] for movie in page] for page in found]
 
 
 @pytest.fixture(scope="module")
@@ -270,8 +263,8 @@ class TestSearch:
 
     @pytest.mark.parametrize("limit", [1, 2, 5, 22, 23, 24, 250])
     def test_no_duplicate_and_no_gap_across_pages(self, anyone, shelf, limit):
-        found = pages(anyone, limit, genre=shelf)
-        (whole,) = pages(anyone, 250, genre=shelf)
+        found = searched(anyone, limit, genre=shelf)
+        (whole,) = searched(anyone, 250, genre=shelf)
         assert [id for page in found for id in page] == whole
         assert len(whole) == len(set(whole)) == 23
         assert all(len(page) == limit for page in found[:-1])
@@ -300,7 +293,7 @@ class TestSearch:
 
     def test_it_all_without_a_question(self, stage, anyone):
         movie = stage.movie()
-        assert movie in [id for page in pages(anyone, 250) for id in page]
+        assert movie in [id for page in searched(anyone, 250) for id in page]
 
     def test_words_of_the_title(self, stage, anyone):
         movie = stage.movie(title="Les Quatre-Vingts Coups: Éclat, Épisode IV")
@@ -325,8 +318,8 @@ class TestSearch:
         one = stage.movie(title="Wanted", genres=[shelf.upper()], year=1991)
         try:
             for query in ({"year": 1991}, {"query": "wanted"}, {"query": "wan", "year": 1991}):
-                assert pages(anyone, 50, genre=shelf, **query) == [[one]]
-            assert pages(anyone, 50, genre=shelf, year=1992) == [[]]
+                assert searched(anyone, 50, genre=shelf, **query) == [[one]]
+            assert searched(anyone, 50, genre=shelf, year=1992) == [[]]
         finally:
             stage.editor.delete(f"/movies/{one}")
 
@@ -334,7 +327,7 @@ class TestSearch:
         genre = stage.name("genre")
         movie = stage.movie(genres=[genre])
         editor.delete(f"/movies/{movie}")
-        eventually(lambda: pages(anyone, 50, genre=genre), lambda pages: pages == [[]])
+        eventually(lambda: searched(anyone, 50, genre=genre), lambda pages: pages == [[]])
 
     def test_a_cursor_that_we_did_not_make(self, anyone, shelf):
         query = {"genre": shelf, "limit": 2}

@@ -7,7 +7,7 @@ import pytest
 from msgspec import UNSET
 
 from marquee.http import cursors
-from tests.api.asking import assert_problem, eventually, only_together
+from tests.api.asking import assert_problem, eventually, only_together, pages
 from tests.api.raw import exchange, request
 
 MINE = "/users/me/ratings"
@@ -29,18 +29,6 @@ def rater(stage, user, movies):
         answer = user.post(f"/movies/{movie}/users/rate", json={"rate": number + 0.5})
         user.rated[movie] = answer.json()
     return user
-
-
-def pages(client, limit, **query):
-    cursor, found = {}, []
-    while cursor is not None:
-        answer = client.get(MINE, params=query | cursor | {"limit": limit})
-        assert answer.status_code == 200, answer.text
-        assert set(answer.json()) == {"result", "nextCursor"}
-        found.append(answer.json()["result"])
-        following = answer.json()["nextCursor"]
-        cursor = following and {"cursor": following}
-    return found
 
 
 class TestList:
@@ -66,7 +54,7 @@ class TestList:
 
     @pytest.mark.parametrize("limit", [1, 3, 7, 8, 9])
     def test_pages(self, rater, movies, limit):
-        found = pages(rater, limit)
+        found = pages(rater, MINE, limit=limit)
         assert [each for page in found for each in page] == [rater.rated[m] for m in movies]
         assert all(len(page) == limit for page in found[:-1])
         assert found[-1]
@@ -105,7 +93,7 @@ class TestMovieIds:
 
     @pytest.mark.parametrize("limit", [1, 3, 250])
     def test_pages(self, rater, movies, limit):
-        found = pages(rater, limit, movieIds=",".join(movies[::-1]))
+        found = pages(rater, MINE, limit=limit, movieIds=",".join(movies[::-1]))
         assert [each["movieId"] for page in found for each in page] == movies
 
     def test_their_cursor_is_theirs(self, rater, movies):
