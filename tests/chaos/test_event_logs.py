@@ -14,7 +14,8 @@ from marquee.aggregation import Aggregator
 from marquee.errors import StoreAway
 from tests.simulator import stores as memory
 from tests.support import engine
-from tests.support.events import counted, many, running, until
+from tests.support.events import counted, many, running
+from tests.support.tasks import until
 
 pytestmark = pytest.mark.servers
 
@@ -109,7 +110,7 @@ async def under_load(request, tmp_path):
                     await until(lambda: len(movies.applied) > 300)
                     yield log, load, movies, [own.server(name) for name in request.param.servers]
                     after = load.published
-                    await until(lambda: load.published > after + 300, seconds=60)
+                    await until(lambda: load.published > after + 300, within=60)
                 await counted(movies, len(movies.applied))
                 await until(lambda: len(movies.applied) >= load.published)
                 await counted(movies, len(movies.applied))
@@ -123,7 +124,7 @@ async def test_killed_and_started_again(under_load):
         await log.probe()
     await asyncio.to_thread(server.start)
     after = load.published
-    await until(lambda: load.published > after, seconds=60)
+    await until(lambda: load.published > after, within=60)
 
 
 @pytest.mark.parametrize("under_load", [Kafka, RabbitMQ], indirect=True)
@@ -134,7 +135,7 @@ async def test_frozen_and_woken(under_load):
         await log.probe()
     server.signal(signal.SIGCONT)
     after = load.published
-    await until(lambda: load.published > after + 100, seconds=60)
+    await until(lambda: load.published > after + 100, within=60)
 
 
 @pytest.mark.parametrize("under_load", [KafkaCluster], indirect=True)
@@ -147,7 +148,7 @@ async def test_one_of_three_brokers_gone(under_load, fault):
     for server in servers:
         server.signal(fault)
         before = len(movies.applied)
-        await until(lambda before=before: len(movies.applied) > before + 500, seconds=60)
+        await until(lambda before=before: len(movies.applied) > before + 500, within=60)
         server.signal(signal.SIGCONT)
         await asyncio.to_thread(server.start)
         await asyncio.to_thread(in_sync, load.url)
@@ -186,6 +187,6 @@ async def test_not_there_yet(log_of, tmp_path):
             running(Aggregator(log, totals, MemoryNotices())),
             running(Load(topic, found.url)),
         ):
-            await until(lambda: len(movies.applied) > 300, seconds=60)
+            await until(lambda: len(movies.applied) > 300, within=60)
         await topic.close()
         await log.close()

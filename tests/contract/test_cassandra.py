@@ -5,6 +5,7 @@ import secrets
 import time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from queue import SimpleQueue
 
 import pytest
@@ -49,6 +50,14 @@ def asked(url):
     with driver.connected(address) as session:
         session.set_keyspace(address.keyspace)
         yield session
+
+
+async def is_away(keyspace, why=""):
+    try:
+        await keyspace.probe()
+    except StoreAway as away:
+        return why in str(away)
+    return False
 
 
 class TestMigration:
@@ -221,14 +230,7 @@ class TestReaching:
         before, ticks = await ratings.write("u", "m", 5), cluster.ticks
         monkeypatch.setattr(cluster, "ticks", lambda: ticks() - 120_000_000)
 
-        async def refused():
-            try:
-                await keyspace.probe()
-            except StoreAway as away:
-                return "clocks" in str(away)
-            return False
-
-        await eventually(refused)
+        await eventually(partial(is_away, keyspace, "clocks"))
         for call in (ratings.write("u", "m", 6), ratings.erase("u")):
             with pytest.raises(StoreAway, match="clocks"):
                 await call
@@ -238,15 +240,7 @@ class TestReaching:
         before = await ratings.write("u", "m", 5)
         with monkeypatch.context() as patch:
             patch.setattr(cluster, "LOST_SECONDS", 0)
-
-            async def away():
-                try:
-                    await keyspace.probe()
-                except StoreAway:
-                    return True
-                return False
-
-            await eventually(away)
+            await eventually(partial(is_away, keyspace))
         await keyspace.there(within=60)
         assert await ratings.read("u", "m") == before
         assert (await ratings.write("u", "m", 6)).version > before.version
@@ -279,15 +273,7 @@ class TestUnswept:
             session.execute("UPDATE lease SET swept = %s WHERE shard = 7 IF EXISTS", (ago,))
         async with keyspaces.connected(new) as keyspace:
             ratings = cassandra.CassandraRatings(keyspace)
-
-            async def refused():
-                try:
-                    await keyspace.probe()
-                except StoreAway as away:
-                    return "relay" in str(away)
-                return False
-
-            await eventually(refused)
+            await eventually(partial(is_away, keyspace, "relay"))
             for call in (
                 ratings.write("u", "m", 5),
                 ratings.merge([Rating("u", "m", 5, LONG_AGO)]),

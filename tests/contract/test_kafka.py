@@ -25,7 +25,8 @@ from marquee.ports import Position
 from marquee.promises import Promises
 from tests.simulator import stores as memory
 from tests.support import engine, logs
-from tests.support.events import LONG_AGO, counted, many, movies, named, read, running, until
+from tests.support.events import LONG_AGO, counted, many, movies, named, read, running
+from tests.support.tasks import until
 
 pytestmark = pytest.mark.servers
 

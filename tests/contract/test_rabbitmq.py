@@ -18,7 +18,8 @@ from marquee.events import encode
 from marquee.model import slot_of
 from tests.simulator import stores as memory
 from tests.support import engine, logs
-from tests.support.events import counted, many, running, until
+from tests.support.events import counted, many, running
+from tests.support.tasks import until
 
 pytestmark = pytest.mark.servers
 

@@ -4,6 +4,7 @@ import asyncio
 from contextlib import asynccontextmanager
 
 from marquee.model import Rating, RatingChanged
+from tests.support.tasks import until
 
 LONG_AGO = 1_000_000_000_000_000
 
@@ -60,12 +61,6 @@ async def running(*stages):
         yield tasks
         for task in tasks:
             task.cancel()
-
-
-async def until(holds, seconds=30):
-    async with asyncio.timeout(seconds):
-        while not holds():  # noqa: ASYNC110 - nobody tells of it
-            await asyncio.sleep(0.02)
 
 
 async def counted(movies, number):

@@ -24,3 +24,10 @@ async def eventually(look: Callable[[], Awaitable[bool]], within: float = 60) ->
     async with asyncio.timeout(within):
         while not await look():  # noqa: ASYNC110 - nobody tells
             await asyncio.sleep(0.01)
+
+
+async def until(holds: Callable[[], object], within: float = 30) -> None:
+    """The same, where looking takes no time."""
+    async with asyncio.timeout(within):
+        while not holds():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.01)

@@ -35,6 +35,7 @@ from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 from marquee.adapters.keys import Jwks, OwnKeys, jwks_file, jwks_url, parse_jwks
 from marquee.errors import Invalid, StoreAway, Unusable
 from marquee.http.auth import LEEWAY, MAX_LENGTH, Caller, Unauthorized, Verifier, bearer
+from tests.support.tasks import until
 
 ISSUER = "https://issuer.example"
 AUDIENCE = "marquee"
@@ -452,12 +453,6 @@ async def watching(source):
         task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await task
-
-
-async def until(holds):
-    async with asyncio.timeout(10):
-        while not holds():  # noqa: ASYNC110 - nothing else tells of it
-            await asyncio.sleep(QUICK)
 
 
 def names(source):

@@ -22,6 +22,7 @@ from marquee.relay import (
 )
 from tests.simulator.outbox import IntentDisk, MemoryOutbox, MemoryTopic, TwoStepRatings
 from tests.simulator.stores import LogDisk, MemoryLog, MemoryTotals, MovieDisk
+from tests.support.tasks import until
 
 START = 28_333_333 * MINUTE
 SECOND = 1_000_000
@@ -463,12 +464,6 @@ async def test_tells_for_how_long_a_bucket_waits_to_be_swept():
 
 
 # ---- run ---------------------------------------------------------------------------------------
-
-
-async def until(asked):
-    async with asyncio.timeout(20):
-        while not asked():  # noqa: ASYNC110 - nobody tells
-            await asyncio.sleep(0.01)
 
 
 async def test_runs_until_it_is_told_to_end():
