@@ -5,7 +5,6 @@ import signal
 import time
 from contextlib import asynccontextmanager
 
-import psycopg
 import pytest
 
 from marquee.adapters import postgres
@@ -15,7 +14,9 @@ from marquee.model import ChartQuery, Movie, RatingChanged, slot_of
 from marquee.ports import Batch
 from tests.api.asking import eventually
 from tests.support import engine
+from tests.support import postgres as databases
 from tests.support.server import Server
+from tests.support.tasks import running
 
 pytestmark = pytest.mark.servers
 
@@ -49,24 +50,10 @@ def urls(servers, primaries):
     return urls
 
 
-class Stores:
-    def __init__(self, urls, read_url=""):
-        self.postgres = postgres.Postgres(urls, read_url)
-        self.totals = postgres.PostgresTotals(self.postgres)
-        self.catalogue = postgres.PostgresCatalogue(self.postgres)
-        self.charts = postgres.PostgresCharts(self.postgres)
-
-
 @asynccontextmanager
 async def opened(urls, read_url=""):
-    stores = Stores(urls, read_url)
-    running = asyncio.create_task(stores.postgres.run())
-    try:
+    async with databases.opened(urls, read_url) as stores, running(stores.postgres.run):
         yield stores
-    finally:
-        running.cancel()
-        await asyncio.gather(running, return_exceptions=True)
-        await stores.postgres.close()
 
 
 async def back(call):
@@ -83,11 +70,6 @@ async def until(holds):
     async with asyncio.timeout(60):
         while not await holds():
             pass
-
-
-def execute(url, query):
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
-        connection.execute(query)
 
 
 def batch(position, movie, raters):
@@ -111,11 +93,6 @@ async def fold_all(stores, movie, number, happened):
             happened.set()
 
 
-async def is_counted_right(stores):
-    pages = [page async for page in stores.totals.scan_totals()]
-    return all(stored == counted for page in pages for _, stored, counted in page)
-
-
 async def test_killed_under_load_it_goes_on_exactly_where_it_was(urls, primaries):
     async with opened(urls) as stores:
         under_way = asyncio.Event()
@@ -127,7 +104,7 @@ async def test_killed_under_load_it_goes_on_exactly_where_it_was(urls, primaries
         await folding
         ((counted),) = await stores.totals.totals([THERE])
         assert counted.number == before + 204
-        assert await is_counted_right(stores)
+        assert await stores.are_counted_right()
 
 
 async def test_frozen_it_holds_nobody_up_for_long(urls, primaries):
@@ -227,8 +204,7 @@ def looked_into(url):
     """How often somebody has looked into what it lists, as it tells a second later."""
     query = """SELECT sum(coalesce(seq_scan, 0) + coalesce(idx_scan, 0))
                FROM pg_stat_user_tables WHERE relname LIKE 'listed_%'"""
-    with psycopg.connect(url, connect_timeout=5) as connection:
-        ((number,),) = connection.execute(query)
+    ((number,),) = databases.execute(url, query)
     return number
 
 
@@ -337,7 +313,7 @@ async def test_a_replica_that_is_promoted_takes_over(tmp_path):
             servers.server("postgres-2-primary").kill()
             await asyncio.to_thread(servers.server("postgres-2-replica").promote)
             await folding
-            assert await is_counted_right(stores)
+            assert await stores.are_counted_right()
             chart = await back(stores.charts.refresh)
             assert [standing.movie.title for standing in chart.entries] == ["Kept"]
 

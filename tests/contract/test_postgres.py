@@ -4,7 +4,6 @@ import asyncio
 import random
 import secrets
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
 from itertools import islice
 from queue import SimpleQueue
 
@@ -32,28 +31,11 @@ from marquee.model import (
 )
 from marquee.ports import Batch, Correction, Poison, Position
 from tests.support import postgres as databases
+from tests.support.postgres import SLOTS, execute, opened
 
 pytestmark = pytest.mark.servers
 
 A, B = bytes(16), bytes(15) + b"\x01"
-SLOTS = databases.SLOTS
-
-
-class Stores:
-    def __init__(self, urls, read_url=""):
-        self.postgres = postgres.Postgres(urls, read_url)
-        self.totals = postgres.PostgresTotals(self.postgres)
-        self.catalogue = postgres.PostgresCatalogue(self.postgres)
-        self.charts = postgres.PostgresCharts(self.postgres)
-
-
-@asynccontextmanager
-async def opened(urls, read_url=""):
-    stores = Stores(urls, read_url)
-    try:
-        yield stores
-    finally:
-        await stores.postgres.close()
 
 
 @pytest.fixture(params=[1, 2])
@@ -73,12 +55,6 @@ def two_shards():
 async def mine(urls):
     async with opened(urls) as stores:
         yield stores
-
-
-def execute(url, query, values=()):
-    with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
-        cursor = connection.execute(query, values)
-        return cursor.fetchall() if cursor.description else []
 
 
 def batch(*events, start=None, end=0, partition=0):
@@ -108,12 +84,6 @@ async def all_of(pages):
     return [each async for page in pages for each in page]
 
 
-async def is_counted_right(stores):
-    found = await all_of(stores.totals.scan_totals())
-    assert found
-    return all(stored == counted for _, stored, counted in found)
-
-
 class TestSeveralWriters:
     async def test_batches_of_the_same_pairs_at_once(self, urls):
         """No deadlock, nothing counted twice, and the newest of each pair wins."""
@@ -134,7 +104,7 @@ class TestSeveralWriters:
             for movie, rater, version, value in events:
                 newest[movie, rater] = Applied(version, value)
             assert dict(await all_of(one.totals.scan_applied())) == newest
-            assert await is_counted_right(one)
+            assert await one.are_counted_right()
 
     async def test_a_batch_writes_a_movie_once_however_many_rate_it(self, two_shards):
         movie = movie_in(0)
@@ -176,7 +146,7 @@ class TestSeveralWriters:
         async with opened(urls) as one, opened(urls) as other, opened(urls) as third:
             folded = await asyncio.gather(*map(aggregate, (one, other, third)))
             assert sum(folded) == len(works)
-            assert await is_counted_right(one)
+            assert await one.are_counted_right()
             ((counted,),) = [await one.totals.totals([movie])]
             assert counted.number == 16
 
@@ -203,7 +173,7 @@ class TestSeveralWriters:
 
         tasks = [fold(random.Random(n)) for n in range(3)]
         await asyncio.gather(*tasks, *(repair(random.Random(n)) for n in range(3, 5)))
-        assert await is_counted_right(mine)
+        assert await mine.are_counted_right()
 
     async def test_a_frozen_one_keeps_nothing_locked(self, mine, urls):
         """What a client holds that goes no further is given up by the server."""
@@ -269,7 +239,7 @@ class TestDrift:
         assert stored != counted == Totals((0,) * 4 + (1, 0, 1) + (0,) * 13)
         assert await mine.totals.recount(movie) is True
         assert await mine.totals.recount(movie) is False
-        assert await is_counted_right(mine)
+        assert await mine.are_counted_right()
 
     async def test_is_recounted_with_what_is_just_being_folded(self, mine, urls, damaged):
         movie, damage = damaged
@@ -288,7 +258,7 @@ class TestDrift:
         go_on.set()
         await folding
         await recounting
-        assert await is_counted_right(mine)
+        assert await mine.are_counted_right()
         assert (await mine.totals.totals([movie]))[0].number == 3
 
 
@@ -491,7 +461,7 @@ class TestMigrate:
             chart = await stores.charts.refresh()
             assert chart.prior == plain
             assert [s.movie.id for s in chart.entries] == [f"m{n}" for n in range(7, -1, -1)]
-            assert await is_counted_right(stores)
+            assert await stores.are_counted_right()
             await stores.postgres.agree(lambda _: plain)
 
     async def test_a_prior_that_changes_waits_for_who_is_writing(self, two_shards):
@@ -607,7 +577,7 @@ class TestMoveSlots:
         return await self.all_there_is(stores)
 
     async def all_there_is(self, stores):
-        assert await is_counted_right(stores)
+        assert await stores.are_counted_right()
         chart = await stores.charts.chart(ChartQuery(limit=250))
         found, _ = await stores.catalogue.search("title", "drama", None, None, 250)
         return (
@@ -666,7 +636,7 @@ class TestMoveSlots:
             assert problems(two_shards) == []
             movie = movie_in(slot)
             assert await stores.totals.fold(batch((movie, b"z" * 16, 1, 3))) == 1
-            assert await is_counted_right(stores)
+            assert await stores.are_counted_right()
 
     async def test_home_restored_from_before_a_move_learns_of_it(self, two_shards):
         async with opened(two_shards) as stores:
@@ -769,4 +739,4 @@ class TestMoveSlots:
                 newest = {(movie, rater): Applied(*change) for movie, rater, *change in log}
                 assert applied.items() >= newest.items()
                 assert (await one.totals.position(slot)).offset == len(log)
-            assert await is_counted_right(one)
+            assert await one.are_counted_right()

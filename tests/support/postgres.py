@@ -1,13 +1,20 @@
 """Databases of a test's own, on the servers of the engine."""
 
 import secrets
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import ExitStack, asynccontextmanager, contextmanager
+from typing import Any
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from marquee.adapters.postgres import migrate
+from marquee.adapters.postgres import (
+    Postgres,
+    PostgresCatalogue,
+    PostgresCharts,
+    PostgresTotals,
+    migrate,
+)
 from tests.support import engine
 
 SLOTS = 4
@@ -70,9 +77,32 @@ def drop(server: str, name: str) -> None:
         execute(server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-def execute(url: str, query: str) -> None:
+def execute(url: str, query: str, values: Sequence[object] | None = None) -> list[Any]:
     with psycopg.connect(url, autocommit=True, connect_timeout=5) as connection:
-        connection.execute(query)
+        cursor = connection.execute(query, values)
+        return cursor.fetchall() if cursor.description else []
+
+
+class Stores:
+    def __init__(self, urls: Sequence[str], read_url: str = "") -> None:
+        self.postgres = Postgres(urls, read_url)
+        self.totals = PostgresTotals(self.postgres)
+        self.catalogue = PostgresCatalogue(self.postgres)
+        self.charts = PostgresCharts(self.postgres)
+
+    async def are_counted_right(self) -> bool:
+        pages = [page async for page in self.totals.scan_totals()]
+        assert any(pages)
+        return all(stored == counted for page in pages for _, stored, counted in page)
+
+
+@asynccontextmanager
+async def opened(urls: Sequence[str], read_url: str = "") -> AsyncIterator[Stores]:
+    stores = Stores(urls, read_url)
+    try:
+        yield stores
+    finally:
+        await stores.postgres.close()
 
 
 def drop_all() -> None:

@@ -26,7 +26,7 @@ async def eventually(look: Callable[[], Awaitable[bool]], within: float = 60) ->
             await asyncio.sleep(0.01)
 
 
-async def until(holds: Callable[[], object], within: float = 30) -> None:
+async def until(holds: Callable[[], object], within: float = 60) -> None:
     """The same, where looking takes no time."""
     async with asyncio.timeout(within):
         while not holds():  # noqa: ASYNC110 - nobody tells
