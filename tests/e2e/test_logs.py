@@ -15,6 +15,7 @@ import pytest
 
 from marquee import config, logs
 from marquee.wiring import HTTP_ROLES, Marquee, open_stores, own_keys
+from tests.support.commands import logging_as_it_was
 
 LINES = 100_000
 USERS = 300
@@ -24,16 +25,10 @@ AT_ONCE = 64
 @pytest.fixture
 def log():
     """Where all loggers write to, as they would to stderr, for as long as a test."""
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    changed = ("_srcfile", "logThreads", "logProcesses", "logMultiprocessing")
-    before = {name: getattr(logging, name) for name in changed}
     stream = io.StringIO()
-    logs.configure("json", "info", stream)
-    yield stream
-    root.handlers[:], root.level = handlers, level
-    for name, value in before.items():
-        setattr(logging, name, value)
+    with logging_as_it_was():
+        logs.configure("json", "info", stream)
+        yield stream
 
 
 class Asking:
