@@ -7,6 +7,7 @@ import inspect
 import os
 import signal
 from collections.abc import Generator
+from pathlib import Path
 from typing import TypeVar
 
 import pytest
@@ -26,8 +27,14 @@ settings.load_profile("marquee")
 GRACE = 120.0
 """Seconds from a test's time limit until its process is ended."""
 
-LONGEST = ("chaos", "e2e", "deploy", "fuzz", "simulator")
-"""The folders whose files take minutes."""
+LONGEST = (
+    *("chaos/test_faults", "deploy/test_compose", "e2e/test_on_servers", "deploy/test_kubernetes"),
+    *("contract/test_kafka", "contract/test_cassandra", "contract/test_postgres"),
+    *("e2e/test_side_by_side", "contract/test_cut", "simulator/test_simulator"),
+    *("e2e/test_commands_files", "e2e/test_commands", "fuzz/test_fuzz_http"),
+    *("chaos", "e2e", "deploy", "fuzz", "simulator", "contract", "api"),
+)
+"""What takes minutes: the files that take most, and then the folders."""
 
 STDERR = pytest.StashKey[int]()
 """The real one, also while pytest keeps what is printed."""
@@ -42,7 +49,13 @@ def pytest_report_header() -> str:
 @pytest.hookimpl(trylast=True)  # behind the shuffle
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What takes long begins first, so that several processes end together."""
-    items.sort(key=lambda item: item.path.parent.name not in LONGEST)
+    items.sort(key=lambda item: _place(item.path))
+
+
+def _place(file: Path) -> int:
+    folder = file.parent.name
+    names = (f"{folder}/{file.stem}", folder)
+    return next((LONGEST.index(name) for name in names if name in LONGEST), len(LONGEST))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
