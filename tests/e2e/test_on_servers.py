@@ -21,6 +21,8 @@ from marquee.adapters.postgres.charts import REFRESHING
 from marquee.events import encode
 from marquee.model import RatingChanged
 from tests.api.asking import eventually
+from tests.support import commands
+from tests.support.commands import in_process
 from tests.support.server import START_SECONDS, Server, marquee
 from tests.support.system import ROLES, USES, System, stores
 
@@ -351,7 +353,8 @@ NEEDS = {
 )
 def test_some_of_both_is_refused(tmp_path, missing, command):
     some = {name: url for name, url in KINDS.items() if name != missing}
-    assert f"set {missing}" in refused(some, tmp_path / "data", *command.split())
+    said = commands.refused(in_process(*command.split(), data=tmp_path / "data", **some))
+    assert f"set {missing}" in said
     assert not (tmp_path / "data").exists()
 
 
@@ -361,7 +364,8 @@ def test_some_of_both_is_refused(tmp_path, missing, command):
 )
 def test_a_role_without_one_of_its_stores_is_refused(tmp_path, role, missing):
     some = {name: url for name, url in KINDS.items() if name != missing}
-    assert f"set {missing}" in refused(some, tmp_path / "data", "serve", role)
+    said = commands.refused(in_process("serve", role, data=tmp_path / "data", **some))
+    assert f"set {missing}" in said
 
 
 @pytest.mark.parametrize(
