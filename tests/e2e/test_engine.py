@@ -5,11 +5,9 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-import psycopg
 import pytest
 
 from engine.engine import Engine, default_engine
@@ -142,31 +140,6 @@ def test_one_that_cannot_start_says_why(tmp_path):
     assert "there is no 'rediss'" in done.stderr
     with pytest.raises(EngineError, match="no such luck"):
         Broken(tmp_path / "broken").start()
-
-
-def ask(url, sql):
-    with psycopg.connect(url, connect_timeout=10, autocommit=True) as connection:
-        cursor = connection.execute(sql)
-        return cursor.fetchone()[0] if cursor.description else None
-
-
-def test_a_replica_follows_and_takes_over_and_a_backup_comes_back(tmp_path):
-    with own(tmp_path, "postgres-replicated") as engine:
-        primary, replica = engine.server("postgres-1-primary"), engine.server("postgres-1-replica")
-        ask(primary.url(), "CREATE TABLE seen (n int)")
-        primary.back_up()
-        ask(primary.url(), "INSERT INTO seen VALUES (1)")
-        patience = time.monotonic() + 30
-        while ask(replica.url(), "SELECT count(*) FROM seen") == 0:
-            assert time.monotonic() < patience
-        whoever_writes, _ = engine.variables(["postgres-replicated"])["MARQUEE_MOVIES_URL"].split()
-        assert ask(whoever_writes, "SHOW port") == str(primary.port)
-        primary.kill()
-        replica.promote()
-        ask(whoever_writes, "INSERT INTO seen VALUES (2)")
-        assert ask(replica.url(), "SELECT sum(n) FROM seen") == 3
-        primary.restore()
-        assert ask(primary.url(), "SELECT count(*) FROM seen") == 0
 
 
 # ---- for tests ---------------------------------------------------------------------------------
