@@ -24,6 +24,7 @@ class Cut:
     def __init__(self, cassandra: Cassandra, steps: int) -> None:
         self._cassandra = cassandra
         self._left = steps
+        self.done = 0
         self._woken = asyncio.Event()
         self.reached = asyncio.Event()
         self._slept = 0
@@ -59,6 +60,7 @@ class Cut:
             self._woken.clear()
             await self._woken.wait()
         self._left -= 1
+        self.done += 1
 
 
 @pytest.fixture
@@ -101,11 +103,17 @@ async def test_cut_anywhere_totals_follow_the_store(cassandra, call, after):
     begun = cassandra.now()
     store = CassandraRatings(cassandra)
     outbox = CassandraOutbox(cassandra, store)
-    ahead = Rating("", "ahead", 4, begun + 60 * MINUTE)
     cuts, calls, others = [], [], []
-    for steps, meanwhile in itertools.product(range(MOST_STEPS), MEANWHILE):
+
+    def begun_by(user):
+        return [Rating(user, "a", 2, LONG_AGO), Rating(user, "ahead", 4, begun + 60 * MINUTE)]
+
+    uncut = Cut(cassandra, MOST_STEPS)
+    await store.merge(begun_by("uncut"))
+    await CALLS[call](CassandraRatings(uncut), "uncut")
+    for steps, meanwhile in itertools.product(range(uncut.done + 2), MEANWHILE):
         user = f"{steps}, {meanwhile}"
-        await store.merge([Rating(user, "a", 2, LONG_AGO), ahead._replace(user_id=user)])
+        await store.merge(begun_by(user))
         cuts.append(cut := Cut(cassandra, steps))
         calls.append(CALLS[call](CassandraRatings(cut), user))
         others.append(MEANWHILE[meanwhile](store, user))
