@@ -182,8 +182,7 @@ async def test_all_of_it_is_killed_and_comes_back_empty(servers):
     async with two_processes(servers.url) as pair:
         for server in servers.all:
             server.kill()
-        for process in pair:
-            await away(process)
+        await asyncio.gather(*map(away, pair))
         await asyncio.to_thread(servers.start)
 
 
@@ -234,8 +233,7 @@ async def test_all_of_it_freezes(servers):
     async with two_processes(servers.url) as pair:
         for server in servers.all:
             server.signal(signal.SIGSTOP)
-        for process in pair:
-            await away(process)
+        await asyncio.gather(*map(away, pair))
         for server in servers.all:
             server.signal(signal.SIGCONT)
 
@@ -246,8 +244,7 @@ async def test_a_primary_fails_over(servers, how):
     async with two_processes(servers.url) as pair:
         former = servers.primary(pair[0])
         former.signal(how)
-        for process in pair:
-            await away(process)
+        await asyncio.gather(*map(away, pair))
         await eventually(lambda: see_each_other(pair), HEALED)
         assert servers.primary(pair[0]) is not former
         await asyncio.to_thread(servers.start)
