@@ -144,7 +144,8 @@ def test_a_login_is_rotated_under_load(database, server):
     eventually(lambda: database.connections(database.owner), lambda number: number == 0, 60)
     caller.go_on()
     caller.enough.set()
-    caller.join()
+    caller.join(60)
+    assert not caller.is_alive()
     assert set(caller.statuses) == {200}
     database.hang_up("the_second")
     eventually(lambda: httpx.get(f"{server.url}{LIST}").status_code, lambda s: s == 200)
