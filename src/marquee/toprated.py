@@ -154,11 +154,6 @@ class TopRated:
         self.ten = chart
         self._taken(chart)
 
-    @property
-    def prior(self) -> Prior:
-        """The prior by which the chart is drawn."""
-        return self.ten.prior if self.ten is not None else Prior()
-
     def age(self) -> float:
         """Seconds since the ten was last found true."""
         return self._clock() - self._true_at
@@ -213,6 +208,10 @@ class TopRated:
                 async with asyncio.timeout(PATIENCE):
                     return await asyncio.shield(renewed)
         return known.chart
+
+    async def prior(self) -> Prior:
+        """The prior by which charts are drawn. Raises ``StoreAway`` where none was ever seen."""
+        return (await self.chart(TOP_TEN)).prior
 
     def _renewed(self, query: ChartQuery) -> asyncio.Task[Chart]:
         """The chart as it will soon be; many may ask for it at once: it is drawn once."""

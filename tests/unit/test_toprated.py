@@ -198,6 +198,20 @@ async def test_a_reader_takes_the_ten_from_its_database_where_the_cache_has_none
     assert reader.ten is not None
 
 
+async def test_the_prior_is_the_stores_also_where_nobody_has_refreshed_the_ten():
+    stage = Stage(CacheAway)
+    reader = stage.reader()
+    stage.charts.away = True
+    with pytest.raises(StoreAway):
+        await reader.prior()
+    stage.charts.away = False
+    assert await reader.prior() == PLAIN
+    await reader.step()
+    stage.charts.away = True
+    stage.now += CHART_SECONDS + STALE_SECONDS
+    assert await reader.prior() == PLAIN
+
+
 async def test_a_cache_and_a_database_that_are_both_away_leave_the_ten_as_it_was():
     stage = Stage(CacheGone)
     reader = stage.reader()

@@ -56,7 +56,7 @@ def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
         question = f"movies {query.query!r} {genre!r} {year}"
         begin = None if query.cursor is UNSET else cursors.after(query.cursor, question, is_place)
         found, last = await movies.search(query.query.strip(), genre, year, begin, query.limit)
-        prior = toprated.prior
+        prior = await toprated.prior()
         return Answer(
             MovieList(
                 [movie_answer(standing, prior) for standing in found],
@@ -65,24 +65,26 @@ def endpoints(movies: Movies, toprated: TopRated) -> list[Endpoint]:
         )
 
     async def read(call: Call) -> Answer:
-        return Answer(movie_answer(await movies.get(call.movie_id), toprated.prior))
+        return Answer(movie_answer(await movies.get(call.movie_id), await toprated.prior()))
 
     async def ratings(call: Call) -> Answer:
-        return Answer(movie_ratings(await movies.get(call.movie_id), toprated.prior))
+        return Answer(movie_ratings(await movies.get(call.movie_id), await toprated.prior()))
 
     async def add(call: Call) -> Answer:
         body: NewMovie = call.body
         movie = movie_of(body, new_id(body.imdb_id) if body.id is UNSET else body.id)
+        prior = await toprated.prior()  # first: what is answered with a problem was not written
         await movies.add(movie)
         standing = await written(movies, movie)
         location = (b"location", f"/movies/{movie.id}".encode())
-        return Answer(movie_answer(standing, toprated.prior), 201, (location,))
+        return Answer(movie_answer(standing, prior), 201, (location,))
 
     async def put(call: Call) -> Answer:
         movie = movie_of(call.body, call.movie_id)
+        prior = await toprated.prior()
         added = await movies.put(movie)
         standing = await written(movies, movie)
-        return Answer(movie_answer(standing, toprated.prior), 201 if added else 200)
+        return Answer(movie_answer(standing, prior), 201 if added else 200)
 
     async def delete(call: Call) -> Answer:
         await movies.delete(call.movie_id)
