@@ -46,15 +46,20 @@ class Parent:
         missing = list(range(self._count))
         while True:
             for number in missing:
-                if not self._stopping and self._fork(number):
+                if self._fork(number):
                     return number
             if not self._numbers:
                 sys.exit(self._status)
             missing = self._wait()
 
     def _fork(self, number: int) -> bool:
-        """Whether this is the child."""
+        """Whether this is the child. Once all are told to stop, there is none."""
         signal.pthread_sigmask(signal.SIG_BLOCK, TOLD)  # who is to be told must be known first
+        child = not self._stopping and self._forked(number)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
+        return child
+
+    def _forked(self, number: int) -> bool:
         process = os.fork()
         if process:
             self._numbers[process] = number
@@ -64,7 +69,6 @@ class Parent:
             for handled in (*TOLD, signal.SIGALRM):
                 signal.signal(handled, signal.SIG_DFL)
             threading.Thread(target=stop_after, args=(self._life[0],), daemon=True).start()
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, TOLD)
         return not process
 
     def _wait(self) -> list[int]:
