@@ -10,7 +10,7 @@ import pytest
 
 from marquee.adapters import sqlite
 from marquee.adapters.sqlite.database import connect
-from marquee.errors import StoreAway
+from marquee.errors import Invalid, StoreAway
 from tests.api.asking import eventually
 
 LARGE = 48 << 20
@@ -85,6 +85,32 @@ def test_nobody_else_can_read_a_backup_not_even_while_it_is_made(path, tmp_path)
         assert backing.result() > 0
     assert found == set()
     assert stat.S_IMODE((shared / "backup").stat().st_mode) == 0o600
+
+
+def test_a_backup_takes_the_place_of_nothing_that_came_meanwhile(path, tmp_path):
+    """A key that is a pipe has it wait until something is there."""
+    (keys := tmp_path / "keys").mkdir()
+    os.mkfifo(keys / "slow.pem")
+
+    def fed():
+        with suppress(OSError):
+            pipe = os.open(keys / "slow.pem", os.O_WRONLY | os.O_NONBLOCK)
+            (tmp_path / "backup").write_text("mine")
+            os.close(pipe)
+        return backing.done()
+
+    with ThreadPoolExecutor(1) as pool:
+        backing = pool.submit(sqlite.back_up, path, keys, tmp_path / "backup")
+        eventually(fed, lambda done: done, 60)
+    with pytest.raises(Invalid, match="there already"):
+        backing.result()
+    assert (tmp_path / "backup").read_text() == "mine"
+
+
+def test_what_is_committed_is_kept_by_the_disk_of_a_mac_too(path):
+    with closing(connect(path)) as connection:
+        for pragma in ("fullfsync", "checkpoint_fullfsync"):
+            assert connection.execute(f"PRAGMA {pragma}").fetchone() == (1,)
 
 
 async def test_a_file_that_could_not_be_read_once_is_read_again(path):

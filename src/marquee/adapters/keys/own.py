@@ -8,6 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 import jwt
@@ -19,6 +20,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
+from ... import durable
 from ...errors import Invalid, Unusable
 from ...model import NO_USER_ID, is_user_id
 
@@ -104,21 +106,10 @@ def _make(path: Path) -> None:
     try:
         with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(pem)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            # A link, unlike a rename, never takes the place of what is there: the first one wins,
-            # and nobody ever reads half a key.
-            os.link(draft, path)
-        except FileExistsError:
-            return
+        with suppress(FileExistsError):  # the first one wins, and nobody ever reads half a key
+            durable.put(draft, path)
     finally:
         draft.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)
-    finally:
-        os.close(folder)
 
 
 def _public_jwk(private: Ed25519PrivateKey) -> dict[str, str]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import os
 import sqlite3
 import tempfile
 import time
@@ -13,12 +12,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import IO
 
+from ... import durable
 from ...errors import Invalid, Unusable
 from .database import connect, prepare, read_schema, unusable
 
 DATABASE = "marquee.db"
 SUMS = "SHA256SUMS.json"
 BLOCK = 1 << 20
+THERE = "{file} is there already: name another file."
 NO_ZIP = (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError)
 
 
@@ -29,7 +30,7 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
     there already, ``Unusable`` where it can't be made.
     """
     if file.exists():
-        raise Invalid(f"{file} is there already: name another file.")
+        raise Invalid(THERE.format(file=file))
     if not database.exists():
         raise Unusable(f"There is nothing to back up: {database} does not exist.")
     try:
@@ -54,9 +55,9 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
                 archive.writestr(SUMS, json.dumps(sums, indent=1))
                 for name, path in members.items():
                     archive.write(path, name)
-            with draft.open("rb") as written:
-                os.fsync(written.fileno())
-            draft.rename(file)
+            durable.put(draft, file)
+    except FileExistsError as error:
+        raise Invalid(THERE.format(file=file)) from error
     except sqlite3.Error as error:
         raise unusable(database, error) from error
     except OSError as error:
