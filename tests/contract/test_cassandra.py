@@ -16,6 +16,7 @@ from marquee.adapters.cassandra.address import parse
 from marquee.adapters.cassandra.migration import Agreed, make_keyspace, steps, use_keyspace
 from marquee.errors import StoreAway, Unusable
 from marquee.model import REMOVED, Rating
+from marquee.schemas import in_silence
 from tests.support import cassandra as keyspaces
 from tests.support.tasks import eventually, running
 
@@ -89,6 +90,17 @@ class TestMigration:
                 assert not migrated.done()
             assert migrated.result(timeout=120)
             assert told.empty()
+
+    def test_what_is_wrong_is_told_also_where_the_lock_can_not_be_let_go(self, new):
+        cassandra.migrate(new)
+
+        def migrate_and_fail():
+            with asked(new) as session, Agreed(session, parse(new)).alone(in_silence):
+                session.shutdown()
+                raise Unusable("It is newer.")
+
+        with pytest.raises(Unusable, match="newer"):
+            migrate_and_fail()
 
     def test_by_several_at_once(self, new):
         with ThreadPoolExecutor(4) as pool:

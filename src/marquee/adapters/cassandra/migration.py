@@ -17,7 +17,7 @@ from cassandra.query import SimpleStatement
 from ...errors import NotMade, StoreAway, Unusable
 from ...schemas import Schema, Step, Tell, check_fits, in_silence, read_steps, told
 from .address import Address, check_overlap, parse
-from .driver import TIME, connected, copies_of, datacenter_of, serial_level
+from .driver import ERRORS, TIME, connected, copies_of, datacenter_of, serial_level
 
 SHARDS = 16
 MINUTE = 60_000_000
@@ -255,7 +255,8 @@ class Agreed:
         try:
             yield self
         finally:
-            self.ask(UNLOCK, self._me)
+            with suppress(*ERRORS):  # it falls by itself; what has the body end is to be told
+                self.ask(UNLOCK, self._me)
 
     def hold(self) -> None:
         """Keep the lock for another minute."""
