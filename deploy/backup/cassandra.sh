@@ -58,7 +58,11 @@ restore() {
     sync
     mv "$data"/restoring/* "$data"
     rmdir "$data/restoring"
-    echo "Start the node with initial_token: $(paste -s -d, "$folder/tokens")"
+    # Without them it would take tokens of its own, or what it has from nodes that are not there.
+    echo "# In place of what the node's cassandra.yaml says of these. The last two go out again, once it has started."
+    echo "num_tokens: $(grep -c . "$folder/tokens")"
+    echo "initial_token: \"$(paste -s -d, "$folder/tokens")\""
+    echo "auto_bootstrap: false"
 }
 
 archive() {

@@ -3,20 +3,20 @@ is made of ratings catches up or is made anew; of ratings that are set back, the
 true. A damaged backup is refused."""
 
 import os
+import re
 import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack, closing
 from datetime import datetime
-from functools import cached_property
 from pathlib import Path
 
 import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
-from engine.cassandra import Cassandra, Node
+from engine.cassandra import Cassandra, CassandraRing, Node
 from engine.engine import default_engine
 from engine.kafka import Broker
 from engine.ports import Ports
@@ -40,7 +40,7 @@ pytestmark = [pytest.mark.servers, pytest.mark.long, pytest.mark.timeout(1800)]
 
 
 def script(name: str, *words: object, status: int = 0, **variables: object) -> str:
-    """What it complains of."""
+    """What it says; where it fails, what it complains of."""
     done = subprocess.run(
         [SCRIPTS / name, *map(str, words)],
         check=False,
@@ -50,7 +50,7 @@ def script(name: str, *words: object, status: int = 0, **variables: object) -> s
         timeout=300,
     )
     assert done.returncode == status, done
-    return done.stderr
+    return done.stderr if status else done.stdout
 
 
 def damaged(backup: Path, pattern: str) -> Path:
@@ -291,10 +291,43 @@ class Archiving(Node):
 
 
 class ArchivingCassandra(Cassandra):
-    @cached_property
-    def servers(self) -> list[Node]:
-        ports = tuple(self.ports[f"archiving{which}"] for which in ("", " storage", " jmx"))
-        return [Archiving(self.folder / "archiving", self.jars, ports, index=0, count=1)]
+    node, names = Archiving, ("archiving",)
+
+
+class Told(Node):
+    """Has its place in the ring from the engine's template, or from what it is told instead."""
+
+    told = ""
+
+    def prepare(self) -> None:
+        super().prepare()
+        file = self.folder / "cassandra.yaml"
+        if self.told:
+            yaml, found = OWN_PLACE.subn(lambda _: self.told, file.read_text())
+            assert found == 1
+            file.write_text(yaml)
+
+
+OWN_PLACE = re.compile("^num_tokens: .+\ninitial_token: .+\nauto_bootstrap: .+\n", re.MULTILINE)
+"""What the engine's own template says of a node's place in the ring."""
+
+
+class ToldRing(CassandraRing):
+    node = Told
+
+
+@pytest.fixture
+def ring(tmp_path: Path) -> Iterator[ToldRing]:
+    folder = tmp_path / "engine"
+    part = ToldRing(folder, default_engine().cache, Ports(folder / "ports.json"))
+    folder.mkdir()
+
+    def start() -> None:
+        part.fetch()
+        part.start()
+
+    with engine.running(start, part.stop):
+        yield part
 
 
 @pytest.fixture
@@ -390,6 +423,43 @@ def test_a_cassandra_that_is_set_back_lacks_what_came_later(tmp_path: Path, urls
         told.read_back(server)
         told.count(server, within=MINUTE)
         command("verify", data=server.data, **urls)
+
+
+def test_a_ring_that_is_restored_asks_nobody_for_what_it_has(tmp_path: Path, ring: ToldRing):
+    """Each rating is on one node alone here: the ring is whole when each has what it had."""
+    told = Ledger()
+    servers = engine.need("kafka", "postgres", "redis") | ring.variables()
+    with stores(servers=servers) as urls:
+        urls["ratings_url"] = f"{urls['ratings_url'].partition('?')[0]}?replication=1"
+        nodes = [(Store(node, keyspace_of(urls)), tmp_path / node.name) for node in ring.servers]
+        command("migrate", "--slots", "4", "--shards", "4", data=tmp_path / "data", **urls)
+        with serve(tmp_path, **urls) as server:
+            stock(server)
+            with load(server, told, seed()) as under:
+                under.await_answers(200)
+            told.settle(server)
+            for store, backup in nodes:
+                store.back_up(backup)
+            server.stop()
+
+            ring.stop()
+            for store, backup in nodes:
+                store.lose()
+                store.node.told = store.restore(backup)
+            ring.start()
+            server.start()
+            told.read_back(server)
+            told.count(server, within=MINUTE)
+            server.stop()
+
+            # Afterwards they know their places.
+            ring.stop()
+            for store, _ in nodes:
+                store.node.told = "num_tokens: 1\n"
+            ring.start()
+            server.start()
+            told.read_back(server)
+            command("verify", data=server.data, **urls)
 
 
 def test_a_segment_is_archived_whole_or_not_at_all(tmp_path: Path):
