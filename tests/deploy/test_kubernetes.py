@@ -17,7 +17,7 @@ from marquee.adapters.cassandra import address as cassandra
 from marquee.adapters.kafka import client as kafka
 from marquee.adapters.redis import address as redis
 from tests.deploy import flows, rules
-from tests.deploy.faults import FAULTS
+from tests.deploy.faults import FAULTS, pod
 from tests.deploy.manifests import (
     KUBERNETES,
     OVERLAYS,
@@ -191,8 +191,10 @@ def test_the_ingress_leads_to_the_gateway_that_is_tried_elsewhere(manifests):
     assert (path["path"], path["backend"]["service"]["name"]) == ("/", "gateway")
     told = m.get("ConfigMap", "gateway")["data"]
     for file in (ROOT / "deploy/gateway").glob("*.*"):
-        if file.name not in {"kustomization.yaml", "listen.conf", "upstreams.conf"}:
+        if file.name not in {"kustomization.yaml", "modules.conf", "listen.conf", "upstreams.conf"}:
             assert told[file.name] == file.read_text()
+    (nginx,) = pod(m.get("Deployment", "gateway"))["containers"]
+    assert f"worker_processes {nginx['resources']['limits']['cpu']};" in told["modules.conf"]
     upstreams = re.findall(r"upstream (\w+) {\s+server ([\w-]+):8080", told["upstreams.conf"])
     assert {name: service.replace("-", "_") for name, service in upstreams} == {
         name: name for name in ("ratings", "movies", "top_rated", "best_pictures")
