@@ -1,7 +1,7 @@
 """A Cassandra that asks for a password, speaks TLS alone, and would lose what it acknowledged."""
 
 import subprocess
-from functools import cached_property
+from pathlib import Path
 from urllib.parse import quote
 
 import pytest
@@ -33,10 +33,19 @@ client_encryption_options:
   store_type: PKCS12
 """
 MAKE_KEYS = """
-    keytool -genkeypair -alias node -keyalg RSA -dname CN=node -ext san=ip:127.0.0.1
+    keytool -genkeypair -alias node -keyalg RSA -dname CN=node -ext san=ip:{address}
     -storetype PKCS12 -keystore keys -storepass guarded"""
 SHOW_CERTIFICATE = """
     keytool -exportcert -rfc -alias node -keystore keys -storepass guarded -file certificate.pem"""
+
+
+def make_keys(folder: Path, address: str) -> Path:
+    """A certificate that names this address; the file to trust."""
+    for name in ("keys", "certificate.pem"):
+        (folder / name).unlink(missing_ok=True)
+    for command in (MAKE_KEYS.format(address=address), SHOW_CERTIFICATE):
+        subprocess.run(command.split(), cwd=folder, check=True, capture_output=True)
+    return folder / "certificate.pem"
 
 
 class Guarded(Node):
@@ -47,8 +56,7 @@ class Guarded(Node):
 
     def prepare(self) -> None:
         super().prepare()
-        for command in (MAKE_KEYS, SHOW_CERTIFICATE):
-            subprocess.run(command.split(), cwd=self.folder, check=True, capture_output=True)
+        make_keys(self.folder, "127.0.0.1")
         file = self.folder / "cassandra.yaml"
         yaml = file.read_text()
         for before, after in SETTINGS.items():
@@ -66,10 +74,7 @@ class Guarded(Node):
 
 
 class GuardedCassandra(Cassandra):
-    @cached_property
-    def servers(self) -> list[Node]:
-        ports = tuple(self.ports[f"guarded{which}"] for which in ("", " storage", " jmx"))
-        return [Guarded(self.folder / "guarded", self.jars, ports, index=0, count=1)]
+    node, names = Guarded, ("guarded",)
 
 
 @pytest.fixture(scope="module")
@@ -129,6 +134,9 @@ async def test_a_login_that_may_do_no_more_than_it_must(node):
     execute(node, "GRANT MODIFY ON guarded.attendance TO rater")
     assert found(url)["rights"] is None
     await rate(url)
+    assert "system_views.settings" in found(url)["nodes"]
+    execute(node, "GRANT SELECT ON system_views.settings TO rater")
+    assert "commitlog_sync" in found(url)["nodes"]
 
 
 def test_one_that_may_lose_what_it_acknowledged_is_told_of(node):
@@ -148,6 +156,26 @@ async def test_who_does_not_know_the_password(node, login):
 
 def test_whose_certificate_is_not_trusted(node):
     assert "certificate" in str(found(node.url(tls="on")))
+
+
+@pytest.fixture
+def renamed(node):
+    """The node, whose certificate is trusted, but names another."""
+
+    def take(address):
+        make_keys(node.folder, address)
+        subprocess.run([node.nodetool, "reloadssl"], check=True, capture_output=True)
+
+    take("127.0.0.9")
+    yield node
+    take("127.0.0.1")
+
+
+async def test_whose_certificate_names_another(renamed, tmp_path):
+    assert "IP address mismatch" in str(found(renamed.url()))
+    await rate(f"{renamed.url()}&names=off")
+    elses = renamed.url(tls=quote(str(make_keys(tmp_path, "127.0.0.1"))))
+    assert "certificate" in str(found(f"{elses}&names=off"))
 
 
 def test_who_does_not_speak_tls(node):

@@ -16,7 +16,7 @@ def test_a_whole_address(tmp_path):
     file = tmp_path / "ca.pem"
     file.touch()
     url = "cassandra://u%40x:p%2Fw:x@h1:19042,h2,[::1]:9999/ks_1"
-    options = f"?datacenter=dc%201&consistency=QUORUM&replication=5&tls={file}"
+    options = f"?datacenter=dc%201&consistency=QUORUM&replication=5&tls={file}&names=off"
     assert parse(url + options) == Address(
         hosts=(("h1", 19042), ("h2", 9042), ("::1", 9999)),
         keyspace="ks_1",
@@ -26,6 +26,7 @@ def test_a_whole_address(tmp_path):
         consistency="QUORUM",
         replication=5,
         tls=str(file),
+        names=False,
     )
 
 
@@ -56,6 +57,9 @@ def test_what_is_not_said():
         "cassandra://h/k?replication",
         "cassandra://h/k?replication=0",
         "cassandra://h/k?replication=x",
+        "cassandra://h/k?tls=on&names=off",
+        "cassandra://h/k?names=off",
+        "cassandra://h/k?names=no",
         "cassandra://h/k?consistency=quorum",
         "cassandra://h/k?consistency=EACH_QUORUM",
         "cassandra://h/k?tls=/no/such/file",

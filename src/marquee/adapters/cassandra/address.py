@@ -12,7 +12,7 @@ FORM = "cassandra://[user:password@]host[:port],host[:port]/keyspace"
 PORT = 9042
 KEYSPACE = re.compile(r"[a-z][a-z0-9_]{0,47}")
 HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::([0-9]{1,5}))?")
-OPTIONS = ("datacenter", "consistency", "replication", "tls")
+OPTIONS = ("datacenter", "consistency", "replication", "tls", "names")
 LEVELS = {"LOCAL_ONE", "ONE", "TWO", "THREE", "LOCAL_QUORUM", "QUORUM", "ALL"}
 
 
@@ -22,7 +22,8 @@ class Address:
 
     ``datacenter``: whose nodes are asked, "" for that of the first host. ``replication``: copies in
     that datacenter, where the keyspace is yet to be made. ``tls``: "", "on", or a file of the
-    certificates that are trusted instead of the system's.
+    certificates that are trusted instead of the system's. ``names``: whether a node's certificate
+    has to name the address at which it answers.
     """
 
     hosts: tuple[tuple[str, int], ...]
@@ -33,6 +34,7 @@ class Address:
     consistency: str = "LOCAL_QUORUM"
     replication: int = 3
     tls: str = ""
+    names: bool = True
 
     def __str__(self) -> str:
         """As people may see it: without the password."""
@@ -61,6 +63,8 @@ def parse(url: str) -> Address:
         **parse_options(parts.query),
     )
     check_overlap(address.consistency, address.replication)
+    if not address.names and address.tls in {"", "on"}:
+        raise Unusable("names=off in the rating store's URL goes with tls=FILE alone.")
     return address
 
 
@@ -83,7 +87,7 @@ def parse_options(query: str) -> dict[str, Any]:
     return {name: parse_option(name, text) for name, text in options.items()}
 
 
-def parse_option(name: str, text: str) -> str | int:
+def parse_option(name: str, text: str) -> str | int | bool:
     if name == "replication":
         if not re.fullmatch(r"[1-9][0-9]?", text):
             raise Unusable(f"replication in the rating store's URL must be 1-99, and is {text!r}.")
@@ -93,6 +97,10 @@ def parse_option(name: str, text: str) -> str | int:
         raise Unusable(
             f"consistency in the rating store's URL must be of {known}, and is {text!r}."
         )
+    if name == "names":
+        if text not in {"on", "off"}:
+            raise Unusable(f"names in the rating store's URL is on or off, and not {text!r}.")
+        return text == "on"
     if name == "tls" and text not in {"", "off", "on"} and not Path(text).is_file():
         raise Unusable(f"tls in the rating store's URL is on, off or a file, and {text} is none.")
     return "" if text == "off" else text

@@ -66,7 +66,7 @@ def make_cluster(address: Address, schema_seconds: float = 1) -> Cluster:
         auth_provider=(
             PlainTextAuthProvider(address.user, address.password) if address.user else None
         ),
-        ssl_context=tls_context(address.tls) if address.tls else None,
+        ssl_context=tls_context(address.tls, address.names) if address.tls else None,
         execution_profiles={EXEC_PROFILE_DEFAULT: profile},
         reconnection_policy=ConstantReconnectionPolicy(1, max_attempts=None),
         connection_class=LibevConnection,
@@ -113,12 +113,14 @@ def reasons(error: BaseException, address: Address) -> set[str]:
     return {f"no node answers in the datacenter {address.datacenter or 'of these hosts'}"}
 
 
-def tls_context(trusted: str) -> ssl.SSLContext:
+def tls_context(trusted: str, names: bool) -> ssl.SSLContext:
     """``trusted``: "on" for the system's certificates, or a file of those to trust."""
     try:
-        return ssl.create_default_context(cafile=None if trusted == "on" else trusted)
+        context = ssl.create_default_context(cafile=None if trusted == "on" else trusted)
     except OSError as error:
         raise Unusable(f"{trusted} has no certificates to trust: {error.strerror}.") from error
+    context.check_hostname = names
+    return context
 
 
 def serial_level(address: Address) -> int:
