@@ -42,6 +42,7 @@ class TestHealth:
                 answer = user.post(path, json={"rate": 8})
                 assert_problem(answer, 503)
                 assert int(answer.headers["retry-after"]) > 0
+                assert "locked" not in answer.text
                 ready = eventually(
                     lambda: user.get("/health/ready"), lambda r: r.json()["status"] != "ok"
                 )
@@ -49,6 +50,8 @@ class TestHealth:
                 assert ready.json()["status"] == "degraded"
                 assert ready.json()["dependencies"]["ratings"]["state"] == "away"
                 assert ready.json()["dependencies"]["ten"] == {"state": "up"}
+                assert "locked" not in ready.text
+                assert "database is locked" in server.log
                 for path_of in ("/movies/top10", "/health/live", f"/movies/{movie}"):
                     assert user.get(path_of).status_code == 200
                 assert_problem(user.get(path), 404)  # nothing was claimed that is not kept
