@@ -1,4 +1,4 @@
-"""Faults to plant in the production overlay, a line each."""
+"""Faults to plant in the production overlay, a line each; those of an Ingress where it has one."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,6 +28,16 @@ def env(o: Object, name: str, value: str) -> None:
     container(o)["env"].append({"name": name, "value": value})
 
 
+def password(o: Object, secret: str) -> None:
+    ref = {"name": secret, "key": "password"}
+    container(o)["env"].append({"name": "PASSWORD", "valueFrom": {"secretKeyRef": ref}})
+
+
+def service(o: Object) -> Any:
+    """What an Ingress leads to."""
+    return o["spec"]["rules"][0]["http"]["paths"][0]["backend"]["service"]
+
+
 FAULTS: list[tuple[str, str, str, Callable[[Object], object], str]] = [
     ("selectors_select", "Service", "ratings", lambda o: o["spec"]["selector"].update(x="y"), "Service ratings selects no pod"),
     ("selectors_select", "PodDisruptionBudget", "relay", lambda o: o["spec"]["selector"]["matchLabels"].update(x="y"), "relay selects no pod"),
@@ -40,11 +50,14 @@ FAULTS: list[tuple[str, str, str, Callable[[Object], object], str]] = [
     ("ports_are_open", "NetworkPolicy", "from-monitoring", lambda o: o["spec"]["ingress"][0]["ports"][0].update(port=9100), "lets in at {9100}"),
     ("backends_exist", "HTTPRoute", "marquee", lambda o: o["spec"]["rules"][0]["backendRefs"][0].update(name="top"), "leads to top, which is no Service"),
     ("backends_exist", "HTTPRoute", "marquee", lambda o: o["spec"]["rules"][0]["backendRefs"][0].update(port=80), "leads to top-rated, which is no Service"),
+    ("backends_exist", "Ingress", "marquee", lambda o: service(o).update(name="gate"), "Ingress marquee leads to gate, which is no Service"),
+    ("backends_exist", "Ingress", "marquee", lambda o: service(o).update(port={"name": "web"}), "Ingress marquee leads to gateway, which is no Service"),
     ("calls_reach_their_roles", "HTTPRoute", "marquee", lambda o: path(o, "/movies").update(type="PathPrefix"), "POST /movies/tt0111161/users/rate goes to movies, with Exact > PathPrefix > RegularExpression"),
     ("calls_reach_their_roles", "HTTPRoute", "marquee", lambda o: path(o, "/movies/[^/]+$").update(value="/movies/[^/]+"), "POST /movies/tt0111161/users/rate goes to movies and ratings"),
     ("calls_reach_their_roles", "HTTPRoute", "marquee", lambda o: o["spec"]["rules"][2]["matches"][2].pop("method"), "GET /movies/tt0111161/ratings goes to movies and ratings"),
     ("calls_reach_their_roles", "HTTPRoute", "marquee", lambda o: path(o, "/openapi.json").update(value="/metrics"), "GET /metrics goes to movies"),
     ("references_exist", "Deployment", "relay", lambda o: secrets(o)[0]["secret"].update(name="settings"), "needs Secret settings, which nobody makes"),
+    ("references_exist", "Deployment", "relay", lambda o: password(o, "marquee-ratings"), "needs password of Secret marquee-ratings, a key that nobody makes"),
     ("references_exist", "Deployment", "relay", lambda o: container(o)["env"][0].update(value="/etc/marquees"), "reads /etc/marquees, where no Secret is"),
     ("references_exist", "Deployment", "relay", lambda o: container(o)["envFrom"][0]["configMapRef"].update(name="other"), "needs ConfigMap other"),
     ("references_exist", "Deployment", "relay", lambda o: pod(o).update(priorityClassName="high"), "needs PriorityClass high"),

@@ -128,7 +128,7 @@ def test_a_rule_catches_its_faults(manifests, rule):
     faults = [fault for fault in FAULTS if fault[0] == rule]
     assert faults
     for _, kind, name, plant, said in faults:
-        found = manifests("production")
+        found = manifests("ingress" if kind == "Ingress" else "production")
         plant(found.get(kind, name))
         assert said in "\n".join(RULES[rule](found))
 
