@@ -127,23 +127,26 @@ def allowed(m: Manifests) -> Iterator[Flow]:
                         yield one.name, other.name, port
 
 
-def passes(policies: list[Object], way: str, at: End, peer: End, port: int) -> bool:
-    """Whether this end lets it out or in; what is not in the namespace is none of its policies'."""
-    if not at.inside:
+def passes(
+    policies: list[Object], way: str, at: End, peer: End, port: int, home: Labels = OWN_LABELS
+) -> bool:
+    """Whether this end lets it out or in; what is not in the namespace, ``home``, is none of its
+    policies'."""
+    if at.address or at.namespace != home:
         return True
     here = [p for p in policies if way in p["policyTypes"] and selects(p["podSelector"], at.labels)]
     key, side = ("egress", "to") if way == "Egress" else ("ingress", "from")
     return not here or any(
-        opens(rule, side, peer, port) for policy in here for rule in policy.get(key, [])
+        opens(rule, side, peer, port, home) for policy in here for rule in policy.get(key, [])
     )
 
 
-def opens(rule: Object, side: str, peer: End, port: int) -> bool:
+def opens(rule: Object, side: str, peer: End, port: int, home: Labels) -> bool:
     at = "ports" not in rule or any(p["port"] == port for p in rule["ports"])
-    return at and (side not in rule or any(is_meant(each, peer) for each in rule[side]))
+    return at and (side not in rule or any(is_meant(each, peer, home) for each in rule[side]))
 
 
-def is_meant(meant: Object, peer: End) -> bool:
+def is_meant(meant: Object, peer: End, home: Labels) -> bool:
     if "ipBlock" in meant:
         block = meant["ipBlock"]
         address = ip_address(peer.address) if peer.address else None
@@ -157,7 +160,7 @@ def is_meant(meant: Object, peer: End) -> bool:
     there = (
         selects(meant["namespaceSelector"], peer.namespace)
         if "namespaceSelector" in meant
-        else peer.inside
+        else peer.namespace == home
     )
     return there and selects(meant.get("podSelector", {}), peer.labels)
 

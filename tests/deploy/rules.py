@@ -22,6 +22,7 @@ Rule = Callable[[Manifests], Complaints]
 
 MADE_ELSEWHERE = {
     "production": {("Secret", f"marquee-{store}"): {f"{store}.toml"} for store in ALL}
+    | {("Secret", "marquee-ratings-migrate"): {"ratings.toml"}}
 }
 """What an overlay expects that somebody else has made, with its keys."""
 

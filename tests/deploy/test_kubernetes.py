@@ -140,18 +140,29 @@ def test_a_settings_file_has_only_settings(manifests):
     assert "events.toml: event_url is no setting" in "\n".join(rules.settings_are_known(found))
 
 
-def test_the_examples_lead_to_stores_that_the_network_lets_through():
-    """What External Secrets puts together are settings, which name the ports that policies open."""
+@pytest.fixture
+def settings(tmp_path):
+    """Those that External Secrets puts together, and the folder where a pod has them."""
     urls = {}
     for secret in example("settings"):
         store = rules.store_of(secret["metadata"]["name"])
         files = secret["spec"]["target"]["template"]["data"]
         # All that a pod has of them is in one folder.
         assert all(name.startswith(store) for name in files)
-        told = tomllib.loads(re.sub(r"{{.*?}}", "secret", files[f"{store}.toml"]))
+        for name in files:
+            (tmp_path / name).touch()
+        text = files[f"{store}.toml"].replace("/etc/marquee", str(tmp_path))
+        told = tomllib.loads(re.sub(r"{{ .(\w+).*?}}", r"\1", text))
         assert all(name.startswith(store) for name in told)
+        assert urls.items() >= told.items() or not urls.keys() & told.keys()
         urls |= told
     assert config.load(urls, {}).texts.items() >= urls.items()
+    return urls
+
+
+def test_the_examples_lead_to_stores_that_the_network_lets_through(settings):
+    """Their URLs name the ports that policies open."""
+    urls = settings
     at = {
         "ratings": {port for _, port in cassandra.parse(urls["ratings_url"]).hosts},
         "events": ports(kafka.Address.of(urls["events_url"]).settings["bootstrap.servers"]),
@@ -162,6 +173,170 @@ def test_the_examples_lead_to_stores_that_the_network_lets_through():
         assert at[store] == {port}
         (egress,) = of("production").get("NetworkPolicy", f"to-{store}")["spec"]["egress"]
         assert [p["port"] for p in egress["ports"]] == [port]
+
+
+EXAMPLES = sorted(file.stem for file in (KUBERNETES / "examples").glob("*.yaml"))
+STORES_NAMESPACE = {"kubernetes.io/metadata.name": "marquee-stores"}
+
+
+def test_each_example_is_of_objects_in_a_namespace_that_is_meant():
+    table = (KUBERNETES / "examples/README.md").read_text()
+    assert sorted(re.findall(r"^\| \[`(\S+)\.yaml`\]\(\1\.yaml\)", table, re.MULTILINE)) == EXAMPLES
+    seen = set()
+    for name in EXAMPLES:
+        for o in example(name):
+            if name == "prometheus-adapter":  # values of a chart
+                continue
+            assert re.fullmatch(r"([a-z0-9.-]+/)?v\d\w*", o["apiVersion"])
+            where = o["metadata"].get("namespace", o["kind"])
+            assert where in {"marquee-stores", "marquee", "gateway", "Namespace"}
+            seen.add((o["kind"], where, o["metadata"]["name"]))
+    assert len(seen) == sum(len(example(name)) for name in EXAMPLES) - 1
+
+
+def only(name, kind, of=None):
+    """An example's one object of that kind, or the one of that name."""
+    (found,) = [
+        o for o in example(name) if o["kind"] == kind and of in {None, o["metadata"]["name"]}
+    ]
+    return found
+
+
+def test_the_examples_name_what_they_make(settings):
+    """Addresses, databases, logins and certificates are those of the operators' objects."""
+    cassandras, postgres = only("cassandra", "K8ssandraCluster"), only("postgres", "Cluster")
+    kafkas, user = only("kafka", "Kafka"), only("kafka", "KafkaUser")
+    rediss, node = (
+        only("redis", "RedisCluster"),
+        only("certificates", "Certificate", "marquee-cassandra"),
+    )
+    names = [o["metadata"]["name"] for o in (cassandras, kafkas, postgres, rediss)]
+    (dc,), (listener,) = (
+        cassandras["spec"]["cassandra"]["datacenters"],
+        kafkas["spec"]["kafka"]["listeners"],
+    )
+    place = cassandra.parse(settings["ratings_url"])
+    assert place.hosts[0][0] == f"{names[0]}-{dc['metadata']['name']}-service.marquee-stores"
+    assert f"{place.hosts[0][0]}.svc" in node["spec"]["dnsNames"]
+    assert (place.datacenter, place.replication) == (dc["metadata"]["name"], dc["size"])
+    log = kafka.Address.of(settings["events_url"])
+    at = f"{names[1]}-kafka-bootstrap.marquee-stores:{listener['port']}"
+    assert log.settings["bootstrap.servers"] == at
+    assert log.settings["sasl.username"] == user["metadata"]["name"]
+    assert log.settings["sasl.mechanism"].lower() == listener["authentication"]["type"]
+    acls = {
+        acl["resource"]["type"]: acl["resource"] for acl in user["spec"]["authorization"]["acls"]
+    }
+    assert acls["topic"]["name"] == log.topic
+    first = postgres["spec"]["bootstrap"]["initdb"]
+    for setting, service in (("movies_url", "rw"), ("movies_read_url", "ro")):
+        told = conninfo_to_dict(settings[setting])
+        assert told["host"] == f"{names[2]}-{service}.marquee-stores"
+        assert (told["dbname"], told["user"]) == (first["database"], first["owner"])
+    assert redis.parse(settings["cache_url"]).nodes[0][0] == f"{names[3]}-leader.marquee-stores"
+
+    # Each is told of the others' Secrets and parts by their names.
+    stores = cassandras["spec"]["cassandra"]["clientEncryptionStores"]
+    jks = node["spec"]["keystores"]["jks"]["passwordSecretRef"]
+    for kind in ("keystore", "truststore"):
+        assert stores[f"{kind}SecretRef"]["name"] == node["spec"]["secretName"]
+        assert stores[f"{kind}PasswordSecretRef"] == jks
+    schedule = only("cassandra", "MedusaBackupSchedule")["spec"]["backupSpec"]
+    assert schedule["cassandraDatacenter"] == dc["metadata"]["name"]
+    (plugin,), nightly = postgres["spec"]["plugins"], only("postgres", "ScheduledBackup")["spec"]
+    bucket = only("postgres", "ObjectStore")
+    assert plugin["parameters"]["barmanObjectName"] == bucket["metadata"]["name"]
+    assert nightly["pluginConfiguration"]["name"] == plugin["name"]
+    assert nightly["cluster"]["name"] == names[2]
+    labels = {
+        o["metadata"]["labels"]["strimzi.io/cluster"]
+        for o in example("kafka")
+        if o is not kafkas and o["kind"] != "Kafka"
+    }
+    assert labels == {names[1]}
+
+
+def test_the_examples_pods_are_those_that_the_network_knows():
+    """Marquee comes in where each store is, and so do operators; nobody else does."""
+    policies = [o["spec"] for o in example("network")]
+    operators = flows.elsewhere("operators", "operators", {}, **{"marquee-access": "operators"})
+    made = {
+        "ratings": ("cassandra.datastax.com/cluster", only("cassandra", "K8ssandraCluster"), ""),
+        "events": ("strimzi.io/cluster", only("kafka", "Kafka"), ""),
+        "movies": ("cnpg.io/cluster", only("postgres", "Cluster"), ""),
+        "cache": ("app", only("redis", "RedisCluster"), "-follower"),
+    }
+    for store, (end, port) in flows.STORES["production"].items():
+        label, o, more = made[store]
+        assert end.labels == {label: o["metadata"]["name"] + more}
+
+        def comes_in(peer, at, end=end):
+            return flows.passes(policies, "Ingress", end, peer, at, STORES_NAMESPACE)
+
+        assert comes_in(flows.role("ratings"), port)
+        assert comes_in(operators, port)
+        assert comes_in(end, 7000)
+        assert not comes_in(flows.role("ratings"), 22)
+        for stranger in (flows.STRANGER, flows.NEIGHBOUR, flows.GATEWAY, flows.METADATA):
+            assert not comes_in(stranger, port)
+    other = flows.End("another pod", {"app": "other"}, STORES_NAMESPACE)
+    assert not flows.passes(policies, "Ingress", other, flows.STRANGER, 8080, STORES_NAMESPACE)
+    (listener,) = only("kafka", "Kafka")["spec"]["kafka"]["listeners"]
+    (let_in,) = only("network", "NetworkPolicy", "events")["spec"]["ingress"]
+    assert listener["networkPolicyPeers"] == let_in["from"]
+
+
+def test_the_examples_speak_tls_where_they_can(settings):
+    assert cassandra.parse(settings["ratings_url"]).tls.endswith("/ratings-ca.crt")
+    assert kafka.Address.of(settings["events_url"]).settings["security.protocol"] == "SASL_SSL"
+    for url in (settings["movies_url"], settings["movies_read_url"]):
+        assert conninfo_to_dict(url)["sslmode"] == "verify-full"
+
+
+def test_the_examples_roles_do_not_have_the_superuser():
+    asked = {
+        secret["metadata"]["name"]: {part["remoteRef"]["key"] for part in secret["spec"]["data"]}
+        for secret in example("settings")
+    }
+    assert [name for name, keys in asked.items() if "marquee-superuser" in keys] == [
+        "marquee-ratings-migrate"
+    ]
+    (owner,) = [
+        each.owner
+        for each in of("production").pods()
+        if ("Secret", "marquee-ratings-migrate", "ratings.toml") in rules.references(each.spec)
+    ]
+    assert owner == "Job migrate"
+
+
+def test_the_examples_secrets_are_made_by_somebody():
+    """By an operator, by its own rule for names, or by people, as the page tells them."""
+    page = (KUBERNETES / "examples/README.md").read_text()
+    by_people = set(re.findall(r"^secret ([\w-]+)", page, re.MULTILINE))
+    names = {
+        kind: only(name, kind)["metadata"]["name"]
+        for name, kind in {
+            "cassandra": "K8ssandraCluster",
+            "postgres": "Cluster",
+            "kafka": "Kafka",
+        }.items()
+    }
+    made = by_people | {
+        f"{names['K8ssandraCluster']}-superuser",
+        f"{names['Cluster']}-app",
+        f"{names['Cluster']}-ca",
+        f"{names['Kafka']}-cluster-ca-cert",
+        only("kafka", "KafkaUser")["metadata"]["name"],
+        only("certificates", "Certificate", "marquee-cassandra")["spec"]["secretName"],
+    }
+    asked = {part["remoteRef"]["key"] for o in example("settings") for part in o["spec"]["data"]}
+    refers = re.compile(
+        r"(?:SecretRef|redisSecret|accessKeyId|secretAccessKey):\s+{?name: ([\w-]+)"
+    )
+    for file in (KUBERNETES / "examples").glob("*.yaml"):
+        asked |= set(refers.findall(file.read_text()))
+    assert asked <= made
+    assert by_people <= asked
 
 
 def test_the_examples_secrets_may_be_read():
