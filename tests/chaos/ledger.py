@@ -118,7 +118,7 @@ class Ledger:
             self._newer(user, movie, rated_at)
         self._may[user][movie] = [rate]
 
-    def count(self, server: Server, within: float = 10) -> None:
+    def count(self, server: Server, within: float = 60) -> None:
         """Have the server's totals become those of the ledger, in which nothing may be open."""
         expected = {movie: self.counts(movie) for movie in self.movies}
         with server.client() as client:
@@ -186,7 +186,8 @@ class Load:
         """Returns when everyone has their answer, or none can come; fails where one was wrong."""
         self._stopped.set()
         for thread in self._threads:
-            thread.join()
+            thread.join(120)
+            assert not thread.is_alive()
         for wrong in self._wrong:
             raise wrong
 

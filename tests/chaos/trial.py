@@ -28,24 +28,27 @@ from marquee.wiring import Stores
 from tests.api.asking import eventually
 from tests.chaos import ledger
 from tests.chaos.costs import Cost
-from tests.chaos.ledger import Ledger, Operation, operations, stock, totals
+from tests.chaos.ledger import ROUNDS, Ledger, Operation, operations, stock, totals
 from tests.support.clock import shifted
 from tests.support.server import Server, environment
 from tests.support.system import System
 
 RATERS, USERS, MOVIES, CANARIES, READERS = 10, 100, 40, 4, 2
-PER_SECOND = 100
-"""Operations of all raters together."""
+PER_SECOND = 100 if ROUNDS else 40
+"""Operations of all raters together: fewer where other tests run beside them."""
 
-PATIENT, BRIEF = 60.0, 1.0
+PATIENT, BRIEF = 60.0, 5.0
 """Seconds for which a rater waits for an answer, and a reader before it asks another process."""
 
 REGRET = 3.0
 """Seconds after which a user who got no answer acts again. What was cut off may still come to be: a
 rating as of when it was sent, an erasure as of two seconds later."""
 
-AFTERWARDS = 200
+AFTERWARDS = 2 * PER_SECOND
 """Operations that must still be acknowledged after a fault."""
+
+STUCK = 5 * PATIENT
+"""Seconds after which whoever should have come to an end never will."""
 
 CLEAN = "all totals are what the ratings say\n"
 
@@ -130,8 +133,11 @@ class Crowd:
 
     def stop(self) -> None:
         self._stopped.set()
+        patience = time.monotonic() + STUCK
         for thread in self._threads:
-            thread.join()
+            thread.join(max(0, patience - time.monotonic()))
+            if thread.is_alive():
+                self._wrong.append(AssertionError("somebody never came to an end"))
         for actor in self._actors:
             actor.close()
 
@@ -269,12 +275,14 @@ class Canary:
         path, body = f"/movies/{self.movie}/ratings", {"ratingScore": 7}
         body |= {"userId": f"{self.movie}-{self.number}"}
         self.number += 1
+        patience = time.monotonic() + STUCK / 2
         while True:  # also where it is to stop: then its number is known
             with suppress(CutOff):
                 answer = self._rating.ask("POST", path, json.dumps(body), self._headers)
                 if answer.status == 201:
                     return
                 assert answer.status == 503, answer
+            assert time.monotonic() < patience, "no rating of a canary's was taken"
             time.sleep(0.2)
 
     def _count(self) -> int:
@@ -410,7 +418,7 @@ class Trial:
         with self._system.of("movies")[0].client() as client:
             for canary in self.canaries:
                 counts = lambda canary=canary: totals(client, canary.movie)  # noqa: E731
-                eventually(counts, {7: canary.number}.__eq__, 10)
+                eventually(counts, {7: canary.number}.__eq__)
 
     def _check_tens(self) -> None:
         """Every reader's ten follows to what the totals are."""
@@ -418,7 +426,7 @@ class Trial:
             for server in self._system.of("top-rated"):
                 with server.client() as reader:
                     ten = lambda: reader.get("/movies/top10").json()["result"]  # noqa: E731
-                    eventually(ten, lambda found: found == [like(movies, e) for e in found], 10)
+                    eventually(ten, lambda found: found == [like(movies, e) for e in found])
 
     def _check_processes(self) -> None:
         for name, process in self._system.processes.items():
