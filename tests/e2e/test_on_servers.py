@@ -20,6 +20,7 @@ from marquee.adapters.cassandra.address import parse
 from marquee.adapters.postgres.charts import REFRESHING
 from marquee.events import encode
 from marquee.model import RatingChanged
+from marquee.wiring.distributed import ANSWER_SECONDS
 from tests.api.asking import eventually
 from tests.support import commands
 from tests.support.commands import in_process
@@ -92,7 +93,7 @@ def test_migrated_by_several_at_once_and_again(empty, tmp_path):
 def test_before_that_a_command_says_what_to_do_at_once(empty, tmp_path, command):
     begun = time.monotonic()
     assert "marquee migrate" in refused(empty, tmp_path, *command.split(), status=1)
-    assert time.monotonic() < begun + 20
+    assert time.monotonic() < begun + ANSWER_SECONDS  # as it has for what does not answer
 
 
 def newer_movies(urls: Urls) -> None:
@@ -225,23 +226,33 @@ def test_roles_come_by_themselves_when_their_stores_do(empty, tmp_path):
         for role in reversed(ROLES):
             system.of(role)[0].start()
         for process in system.processes.values():
-            with process.client() as client:
-                ready = client.get("/health/ready")
-            assert ready.status_code == 503
-            assert "marquee migrate" in ready.text
+            eventually(
+                lambda p=process: ready(p),
+                lambda said: said.status_code == 503 and "marquee migrate" in said.text,
+            )
         (aggregator,) = system.of("aggregator")
         assert "\nmarquee_events_behind " not in metrics(aggregator)
         system.command("migrate")
         for process in system.processes.values():
             with process.client() as client:
-                eventually(lambda c=client: status(c), "ok".__eq__, within=20)
+                eventually(lambda c=client: status(c), "ok".__eq__)
         eventually(lambda: metrics(aggregator), lambda text: "\nmarquee_events_behind 0" in text)
         rate_the_first_movie(system)
         system.stop()
         for process in system.processes.values():
-            assert len(warnings(process.log)) < 10, process.log
+            waits = [said for said in warnings(process.log) if UNMADE.search(said)]
+            assert len(waits) < 20, process.log
     finally:
         system.kill()
+
+
+UNMADE = re.compile("does not exist|marquee migrate")
+"""What is logged of stores that nobody has migrated: once and again, and not at every try."""
+
+
+def ready(process: Server) -> httpx.Response:
+    with process.client() as client:
+        return client.get("/health/ready")
 
 
 def metrics(process: Server) -> str:
@@ -316,7 +327,7 @@ def rate_the_first_movie(system: System) -> None:
     ):
         assert editor.put("/movies/m1", json={"title": "Léon"}).status_code == 201
         assert alice.post("/movies/m1/users/rate", json={"rate": 9}).status_code == 200
-        ten = eventually(lambda: anyone.get("/movies/top10").json()["result"], bool, within=20)
+        ten = eventually(lambda: anyone.get("/movies/top10").json()["result"], bool)
     assert [entry["title"] for entry in ten] == ["Léon"]
 
 
@@ -412,7 +423,7 @@ def await_number(server: Server, movie: str, number: int) -> None:
         return found
 
     with server.client() as client:
-        eventually(counted, number.__eq__, within=20)
+        eventually(counted, number.__eq__)
 
 
 def run(server: Server, *arguments: object) -> str:
@@ -540,7 +551,7 @@ def test_one_that_is_killed_comes_back_and_a_stop_drains_all(three):
     os.kill(killed, signal.SIGKILL)
     with three.client("dora") as client:
         for rate in range(1, 11):
-            eventually(lambda rate=rate: rated(client, rate), bool, within=10)
+            eventually(lambda rate=rate: rated(client, rate), bool)
         assert client.get("/movies/m1/users/rate").json()["rate"] == 10
         assert client.delete("/movies/m1/users/rate").status_code == 204
     eventually(lambda: three.log.count("serving at"), (4).__eq__, within=START_SECONDS)
@@ -564,4 +575,4 @@ def test_ctrl_c_drains_all_once(three):
 def test_without_their_parent_they_stop(three):
     found = workers(three)
     three.kill()
-    eventually(lambda: gone(*found), bool, within=15)
+    eventually(lambda: gone(*found), bool)
