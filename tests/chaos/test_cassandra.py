@@ -18,7 +18,7 @@ from tests.support.tasks import eventually
 
 pytestmark = pytest.mark.servers
 
-WRITERS = 8
+WRITERS, PAUSE = 3, 0.02
 MOVIES = 5
 WHO = "SELECT broadcast_address FROM system.local"
 ENOUGH = 100
@@ -40,7 +40,7 @@ def url(ring):
 
 
 class Load:
-    """Users that rate without a pause. ``kept``: by user and movie, the last that was answered."""
+    """Users that rate all the time. ``kept``: by user and movie, the last that was answered."""
 
     def __init__(self, ratings: cassandra.CassandraRatings) -> None:
         self._ratings = ratings
@@ -57,11 +57,11 @@ class Load:
                 rating = await self._ratings.write(user, f"m{number % MOVIES}", number % 21 + 1)
             except StoreAway:
                 self.refused += 1
-                await asyncio.sleep(0.05)
             else:
                 self.kept[rating.user_id, rating.movie_id] = rating
                 self.done += 1
             self.longest = max(self.longest, time.monotonic() - begun)
+            await asyncio.sleep(PAUSE)
 
     async def more(self, number: int = ENOUGH) -> None:
         """Until so many more were answered."""
