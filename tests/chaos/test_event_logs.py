@@ -1,10 +1,11 @@
 """A log that is away, killed, or loses a leader: what was published is folded, and once."""
 
 import asyncio
+import functools
 import itertools
 import signal
 import time
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, ExitStack
 
 import pytest
 
@@ -13,7 +14,7 @@ from marquee.adapters.memory import MemoryNotices
 from marquee.aggregation import Aggregator
 from marquee.errors import StoreAway
 from tests.simulator import stores as memory
-from tests.support import engine
+from tests.support import engine, logs
 from tests.support.events import counted, many, running
 from tests.support.tasks import until
 
@@ -30,7 +31,7 @@ class Kafka:
     part, servers = "kafka", ("kafka",)
 
     def __init__(self, variables):
-        self.url = variables["MARQUEE_EVENTS_URL"]
+        self.url = f"{variables['MARQUEE_EVENTS_URL']}?topic={logs.unique('topic')}"
 
     def migrate(self):
         kafka.migrate(self.url, SLOTS)
@@ -50,7 +51,7 @@ class RabbitMQ:
     part, servers = "rabbitmq", ("rabbitmq",)
 
     def __init__(self, variables):
-        self.url = variables["MARQUEE_TEST_RABBITMQ_URL"]
+        self.url = f"{variables['MARQUEE_TEST_RABBITMQ_URL']}?queue={logs.unique('queue')}"
 
     def migrate(self):
         rabbitmq.migrate(self.url)
@@ -91,29 +92,47 @@ class Load:
         return True
 
 
+@pytest.fixture(scope="module")
+def own(tmp_path_factory):
+    """Servers of this module's own, started where they are first needed: of a part, and well
+    whatever the test before did to them."""
+    with ExitStack() as stack:
+
+        @functools.cache
+        def started(part):
+            return stack.enter_context(engine.own(tmp_path_factory.mktemp(part), part))
+
+        def well(part):
+            started(part).start([part])
+            return started(part)
+
+        yield well
+
+
 @pytest.fixture(params=[Kafka, RabbitMQ, KafkaCluster])
-async def under_load(request, tmp_path):
-    """A log on servers of its own, which are published to and folded from, and the totals."""
-    with engine.own(tmp_path, request.param.part) as own:
-        log_of = request.param(own.variables([request.param.part]))
-        log_of.migrate()
-        async with AsyncExitStack() as stack:
-            movies = memory.MovieDisk()
-            totals = memory.MemoryTotals(movies, itertools.count(1).__next__)
-            log, topic = log_of.log(totals), log_of.topic()
-            stack.push_async_callback(log.close)
-            stack.push_async_callback(topic.close)
-            load = Load(topic, log_of.url)
-            stage = Aggregator(log, totals, MemoryNotices())
-            async with running(stage):
-                async with running(load):
-                    await until(lambda: len(movies.applied) > 300)
-                    yield log, load, movies, [own.server(name) for name in request.param.servers]
-                    after = load.published
-                    await until(lambda: load.published > after + 300, within=60)
-                await counted(movies, len(movies.applied))
-                await until(lambda: len(movies.applied) >= load.published)
-                await counted(movies, len(movies.applied))
+async def under_load(request, own):
+    """A log which is published to and folded from, the totals, and its servers."""
+    part = request.param.part
+    servers = own(part)
+    log_of = request.param(servers.variables([part]))
+    log_of.migrate()
+    async with AsyncExitStack() as stack:
+        movies = memory.MovieDisk()
+        totals = memory.MemoryTotals(movies, itertools.count(1).__next__)
+        log, topic = log_of.log(totals), log_of.topic()
+        stack.push_async_callback(log.close)
+        stack.push_async_callback(topic.close)
+        load = Load(topic, log_of.url)
+        stage = Aggregator(log, totals, MemoryNotices())
+        async with running(stage):
+            async with running(load):
+                await until(lambda: len(movies.applied) > 300)
+                yield log, load, movies, [servers.server(name) for name in request.param.servers]
+                after = load.published
+                await until(lambda: load.published > after + 300, within=60)
+            await counted(movies, len(movies.applied))
+            await until(lambda: len(movies.applied) >= load.published)
+            await counted(movies, len(movies.applied))
 
 
 @pytest.mark.parametrize("under_load", [Kafka, RabbitMQ], indirect=True)
@@ -167,26 +186,26 @@ def in_sync(url):
 
 
 @pytest.mark.parametrize("log_of", [Kafka, RabbitMQ])
-async def test_not_there_yet(log_of, tmp_path):
+async def test_not_there_yet(log_of, own):
     """Whatever the order of starting: nothing fails but the calls, and these go well later."""
-    with engine.own(tmp_path, log_of.part) as own:
-        found = log_of(own.variables([log_of.part]))
-        found.migrate()
-        (server,) = [own.server(name) for name in log_of.servers]
-        server.kill()
-        movies = memory.MovieDisk()
-        totals = memory.MemoryTotals(movies, itertools.count(1).__next__)
-        log, topic = found.log(totals), found.topic()
-        calls = (log.poll(1), log.behind(), log.probe(), topic.publish(many(1)))
-        async with asyncio.timeout(20):
-            for told in await asyncio.gather(*calls, return_exceptions=True):
-                assert isinstance(told, StoreAway)
-                assert "can't be reached" in str(told)
-        await asyncio.to_thread(server.start)
-        async with (
-            running(Aggregator(log, totals, MemoryNotices())),
-            running(Load(topic, found.url)),
-        ):
-            await until(lambda: len(movies.applied) > 300, within=60)
-        await topic.close()
-        await log.close()
+    servers = own(log_of.part)
+    found = log_of(servers.variables([log_of.part]))
+    found.migrate()
+    (server,) = [servers.server(name) for name in log_of.servers]
+    server.kill()
+    movies = memory.MovieDisk()
+    totals = memory.MemoryTotals(movies, itertools.count(1).__next__)
+    log, topic = found.log(totals), found.topic()
+    calls = (log.poll(1), log.behind(), log.probe(), topic.publish(many(1)))
+    async with asyncio.timeout(20):
+        for told in await asyncio.gather(*calls, return_exceptions=True):
+            assert isinstance(told, StoreAway)
+            assert "can't be reached" in str(told)
+    await asyncio.to_thread(server.start)
+    async with (
+        running(Aggregator(log, totals, MemoryNotices())),
+        running(Load(topic, found.url)),
+    ):
+        await until(lambda: len(movies.applied) > 300, within=60)
+    await topic.close()
+    await log.close()
