@@ -211,6 +211,7 @@ def test_no_bytes_stop_it(tmp_path, data):
     assert found.is_empty or records(found) is not None
 
 
+@pytest.mark.no_cover
 def test_memory_stays_flat(tmp_path):
     path = tmp_path / "big.csv"
     line = '1,"A title, quoted",5\n'
