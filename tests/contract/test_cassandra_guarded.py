@@ -31,6 +31,8 @@ client_encryption_options:
   keystore: {folder}/keys
   keystore_password: guarded
   store_type: PKCS12
+# What is granted counts at once.
+permissions_validity: 0ms
 """
 MAKE_KEYS = """
     keytool -genkeypair -alias node -keyalg RSA -dname CN=node -ext san=ip:{address}
