@@ -13,6 +13,8 @@ def put(draft: Path, path: Path) -> None:
     except FileExistsError:
         raise
     except OSError:  # no links are to be had there, as on many a stick
+        if path.exists():
+            raise FileExistsError(path) from None
         draft.rename(path)
     flush(path.parent)
 

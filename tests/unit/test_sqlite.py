@@ -87,7 +87,23 @@ def test_nobody_else_can_read_a_backup_not_even_while_it_is_made(path, tmp_path)
     assert stat.S_IMODE((shared / "backup").stat().st_mode) == 0o600
 
 
-def test_a_backup_takes_the_place_of_nothing_that_came_meanwhile(path, tmp_path):
+@pytest.fixture(params=[True, False], ids=["links", "no links"])
+def links(request, monkeypatch):
+    """Whether the file system has them: of a stick or a share, nobody can make one here."""
+
+    def none(*_):
+        raise PermissionError
+
+    if not request.param:
+        monkeypatch.setattr(os, "link", none)
+
+
+def test_a_backup_is_there_under_its_name(links, path, tmp_path):
+    assert sqlite.back_up(path, tmp_path / "none", tmp_path / "backup") > 0
+    assert (tmp_path / "backup").exists()
+
+
+def test_a_backup_takes_the_place_of_nothing_that_came_meanwhile(links, path, tmp_path):
     """A key that is a pipe has it wait until something is there."""
     (keys := tmp_path / "keys").mkdir()
     os.mkfifo(keys / "slow.pem")
