@@ -10,27 +10,11 @@ import sqlite3
 import subprocess
 import sys
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 
-from tests.support.commands import RATINGS, in_process, ok, refused, told
+from tests.support.commands import in_process, ok, refused, told
 from tests.support.server import Server, environment, marquee, serve
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One with the demo, made by its first start."""
-    with serve(tmp_path_factory.mktemp("commands"), demo=True) as server:
-        yield server
-
-
-@pytest.fixture
-def ratings(tmp_path: Path) -> Path:
-    file = tmp_path / "ratings.csv"
-    file.write_text(RATINGS)
-    return file
-
 
 # ---- bad arguments -----------------------------------------------------------------------------
 

@@ -17,21 +17,6 @@ from marquee.adapters.sqlite import check_backup, restore
 from tests.support.commands import RATINGS, in_process, numbers, ok, refused
 from tests.support.server import COMMAND, environment, marquee, serve
 
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """One with the demo, made by its first start."""
-    with serve(tmp_path_factory.mktemp("commands"), demo=True) as server:
-        yield server
-
-
-@pytest.fixture
-def ratings(tmp_path: Path) -> Path:
-    file = tmp_path / "ratings.csv"
-    file.write_text(RATINGS)
-    return file
-
-
 # ---- import and export -------------------------------------------------------------------------
 
 
