@@ -15,7 +15,7 @@ from engine.errors import EngineError
 from engine.server import Server
 from tests.api.asking import eventually
 from tests.data import MADE_UP, ROOT
-from tests.support.engine import LOUDLY, own
+from tests.support.engine import LOUDLY, UNMARKED, own
 
 pytestmark = pytest.mark.servers
 
@@ -155,10 +155,10 @@ def test_needs_redis(n):
 """
 
 
-def session(folder, *arguments, **environment):
+def session(folder, *arguments, needy=NEEDY, **environment):
     """Run a session of two processes that needs Redis."""
     file = folder / "test_needy.py"
-    file.write_text(NEEDY)
+    file.write_text(needy)
     options = "-m", "pytest", "-p", "tests.conftest", "-p", "no:cacheprovider", "-o", "addopts="
     return run(folder, *options, *arguments, "--rootdir", folder, file, **environment)
 
@@ -203,3 +203,9 @@ def test_what_cannot_be_had_is_said_loudly(tmp_path, ci, outcome):
     assert outcome in done.stdout
     assert "redis-server must be installed first" in done.stdout
     assert ci or LOUDLY in done.stdout
+
+
+def test_who_is_not_marked_has_none(tmp_path):
+    done = session(tmp_path, needy=NEEDY.replace("@pytest.mark.servers\n", ""))
+    assert "4 failed" in done.stdout
+    assert UNMARKED in done.stdout
