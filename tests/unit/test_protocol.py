@@ -138,10 +138,35 @@ async def test_a_head_over_64_kib_is_refused_behind_what_came_before_it(address)
     assert await converse(address, sent) == [b"200 /slow", b"431"]
 
 
-@pytest.mark.parametrize("asks", [b"Upgrade: h2c", b"Upgrade: websocket"])
-async def test_another_protocol_is_declined_and_the_connection_ends(address, asks: bytes) -> None:
-    sent = b"GET /a HTTP/1.1\r\nHost: h\r\nConnection: upgrade\r\n%b\r\n\r\n" % asks
-    assert await converse(address, sent + GET % b"b") == [b"200 /a"]
+ASKS = b"Host: h\r\nConnection: Upgrade, HTTP2-Settings\r\nUpgrade: %b\r\nHTTP2-Settings: AAEAAEAA"
+
+
+@pytest.mark.parametrize("other", [b"h2c", b"websocket"])
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b"\r\n\r\n",
+        b"\r\nContent-Length: 3\r\n\r\nxyz",
+        b"\r\nTransfer-Encoding: chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+    ],
+)
+async def test_who_asks_for_another_protocol_is_answered_in_this_one(address, other, rest) -> None:
+    """And with their body: Java's client asks for HTTP/2 with whatever it sends."""
+    sent = b"POST /body HTTP/1.1\r\n" + ASKS % other + rest
+    last = b"GET /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    told = [b"200 /a", b"200 /body", b"200 /b"]
+    assert await converse(address, GET % b"a" + sent + last) == told
+    assert await converse(address, GET % b"a", *sent.splitlines(keepends=True), last) == told
+
+
+async def test_who_asks_for_another_protocol_needs_a_host_as_all_do(address) -> None:
+    sent = b"GET / HTTP/1.1\r\n" + ASKS.removeprefix(b"Host: h\r\n") % b"h2c" + b"\r\n\r\n"
+    assert await converse(address, sent) == [b"400"]
+
+
+async def test_any_number_may_ask_for_another_protocol_at_once(address) -> None:
+    asking = b"GET /a HTTP/1.1\r\n" + ASKS % b"h2c" + b"\r\n\r\n"
+    assert await converse(address, asking * 1500 + b"x y\r\n") == [b"200 /a"] * 1500 + [b"400"]
 
 
 async def test_a_tunnel_is_declined_and_the_connection_ends(address) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
-from httptools import HttpParserError
+from httptools import HttpParserError, HttpParserUpgrade
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ..errors import Invalid, MarqueeError
@@ -117,11 +117,11 @@ class Protocol(HttpToolsProtocol):
         room = MAX_HEAD - self._head
         if len(data) <= room or not self._whole:
             self._head += len(data)
-            super().data_received(data)
+            self._hear(data)
         else:
             # More than a head may have; but what is too much of it may be a body already.
             self._head = MAX_HEAD
-            super().data_received(data[:room])
+            self._hear(data[:room])
             if self._head < MAX_HEAD:
                 self.data_received(data[room:])
             else:
@@ -129,7 +129,33 @@ class Protocol(HttpToolsProtocol):
         if self._head and (self._whole or self.cycle.response_complete):
             self._hurry()  # half a head, or a body that nobody waits for any more
 
+    def _hear(self, data: bytes) -> None:
+        """The parser passes over the body of who asks for another protocol, as Java's client does
+        with whatever it sends. We speak no other: the parser hears the head again, without that."""
+        self._unset_keepalive_if_required()
+        coming = [memoryview(data)]
+        try:
+            while coming:
+                part = coming.pop()
+                try:
+                    self.parser.feed_data(part)
+                except HttpParserUpgrade as asked:
+                    if self._asks_for_another():
+                        coming += [part[asked.args[0] :], memoryview(self._head_without_asking())]
+        except HttpParserError:
+            self._refuse(Invalid(self._fault))
+
+    def _head_without_asking(self) -> bytes:
+        method, version = self.parser.get_method(), self.parser.get_http_version().encode()
+        lines = [b"%b: %b\r\n" % header for header in self.headers if header[0] != b"upgrade"]
+        return b"%b %b HTTP/%b\r\n%b\r\n" % (method, self.url, version, b"".join(lines))
+
+    def _asks_for_another(self) -> bool:
+        return self.parser.should_upgrade() and self.parser.get_method() != b"CONNECT"
+
     def on_headers_complete(self) -> None:
+        if self._asks_for_another():
+            return
         self._be_patient()
         hosts = [name for name, _ in self.headers].count(b"host")
         if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
@@ -139,9 +165,11 @@ class Protocol(HttpToolsProtocol):
         self._head = 0
         self._whole = False
         if self.parser.should_upgrade():
-            self.cycle.keep_alive = False  # the parser looks at nothing that comes behind it
+            self.cycle.keep_alive = False  # a tunnel: nothing behind it is HTTP
 
     def on_message_complete(self) -> None:
+        if self._asks_for_another():
+            return
         self._be_patient()
         super().on_message_complete()
         self._head = 0
@@ -152,12 +180,6 @@ class Protocol(HttpToolsProtocol):
         super().on_response_complete()
         if not self._whole and self.cycle.response_complete:
             self._hurry()  # the rest of a body that nobody reads
-
-    def send_400_response(self, msg: str) -> None:
-        self._refuse(Invalid(self._fault))
-
-    def _unsupported_upgrade_warning(self) -> None:
-        """It is answered as if it had not asked."""
 
     def _hurry(self) -> None:
         if self._impatience is None:
