@@ -13,7 +13,7 @@ LOUDLY = (
 
 def data_dir() -> Path:
     """The folder of ``academy_awards.csv``, ``oscars/``, ``movielens-small/``, ``tmdb/`` and
-    ``box-office/``. CI accepts only the real one."""
+    ``box-office/``. CI takes made-up files only where it is told of them."""
     real = Path(os.environ.get("MARQUEE_TEST_DATA") or ROOT.parent / "shared" / "data")
     if (real / "academy_awards.csv").is_file():
         return real

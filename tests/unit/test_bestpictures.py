@@ -182,7 +182,7 @@ def test_the_older_file_asks_for_the_same_movies(academy: Nominees) -> None:
     assert count == 485 or not is_real()
 
 
-@pytest.mark.skipif(not is_real(), reason="asks for real titles")
+@pytest.mark.real_data
 @pytest.mark.parametrize(
     ("asked", "title"),
     [
@@ -211,7 +211,7 @@ def test_a_sequel_is_not_its_forerunner(academy: Nominees) -> None:
 # ---- suggestions -------------------------------------------------------------------------------
 
 
-@pytest.mark.skipif(not is_real(), reason="asks for real titles")
+@pytest.mark.real_data
 @pytest.mark.parametrize(
     ("typed", "first"),
     [
@@ -242,7 +242,7 @@ def test_nothing_far_away_is_suggested(academy: Nominees, typed: str) -> None:
     assert academy.near(typed) == ()
 
 
-@pytest.mark.skipif(not is_real(), reason="asks for real titles")
+@pytest.mark.real_data
 @pytest.mark.parametrize("typed", ["The Matrix", "Die Hard", "Alien", "Frozen", "Shrek"])
 def test_a_movie_never_nominated_is_not_mistaken(academy: Nominees, typed: str) -> None:
     assert academy.near(typed) == ()

@@ -666,7 +666,7 @@ def test_movies_that_people_list(tmp_path):
 
 
 @pytest.mark.no_cover
-@pytest.mark.skipif(not is_real(), reason="counts of the real files")
+@pytest.mark.real_data
 def test_tmdb_5000():
     found = [row.movie for row in list_of(movies, "tmdb") if isinstance(row, MovieRow)]
     by_id = {movie.id: movie for movie in found}
@@ -680,7 +680,7 @@ def test_tmdb_5000():
 
 
 @pytest.mark.no_cover
-@pytest.mark.skipif(not is_real(), reason="counts of the real files")
+@pytest.mark.real_data
 def test_fivethirtyeight_and_vega():
     found = list_of(movies, "box-office")
     titles = Counter(row.movie.title for row in found[:1794])
