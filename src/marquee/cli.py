@@ -205,6 +205,8 @@ def show_settings(data: Data = None) -> None:
 
     found = settings(data=data)
     table = Table("setting", "value", "from", "what it is", box=None, pad_edge=False)
+    for column in table.columns:
+        column.overflow = "fold"  # else a terminal would be shown the beginning of a long URL
     for setting in config.SETTINGS:
         table.add_row(
             setting.name, found.shown(setting.name), found.sources[setting.name], setting.help

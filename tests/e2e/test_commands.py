@@ -9,12 +9,12 @@ import shutil
 import sqlite3
 import subprocess
 import sys
-from contextlib import closing
+from contextlib import closing, suppress
 
 import pytest
 
 from tests.support.commands import in_process, ok, refused, told
-from tests.support.server import Server, environment, marquee, serve
+from tests.support.server import COMMAND, Server, environment, marquee, serve
 
 # ---- bad arguments -----------------------------------------------------------------------------
 
@@ -172,6 +172,22 @@ def test_a_password_is_masked(tmp_path):
     assert "https://user:***@keys.example/jwks" in shown
     shown = in_process("doctor", data=tmp_path, jwks="https://user:secret@[::1]:1/jwks").stdout
     assert "https://user:***@[::1]:1/jwks" in shown
+
+
+def test_on_a_terminal_no_value_is_cut_short():
+    url = f"cassandra://{','.join(f'ratings-{n}.example' for n in range(5))}/marquee"
+    ours, terminal = os.openpty()
+    narrow = environment(ratings_url=url) | {"TERM": "dumb", "COLUMNS": "80"}
+    with subprocess.Popen([COMMAND, "settings"], env=narrow, stdout=terminal):
+        os.close(terminal)
+        raw = b""
+        with suppress(OSError):  # as a terminal ends that nobody writes to any more
+            while more := os.read(ours, 4096):
+                raw += more
+    os.close(ours)
+    head, *lines = raw.decode().splitlines()
+    value = slice(head.index("value"), head.index("from"))
+    assert url in "".join(line[value].strip() for line in lines)
 
 
 def test_what_is_no_utf8_is_shown_as_it_is():
