@@ -77,7 +77,7 @@ def test_an_example_of_a_problem_bears_the_title_that_is_sent(server: Server) ->
 
 def test_every_curl_line_works_as_it_stands(demo: Server) -> None:
     lines = curl_lines(httpx.get(f"{demo.url}/docs").text)
-    assert len(lines) == 21
+    assert len(lines) == 22
     token = demo.token("you", *SCOPES)
     for line in lines:
         answer = run_curl(line, token)

@@ -95,8 +95,11 @@ class TestMetrics:
     def test_are_open_metrics_for_who_asks(self, anyone):
         accept = {"Accept": "application/openmetrics-text; version=1.0.0"}
         answer = anyone.get("/metrics", headers=accept)
-        assert answer.headers["content-type"].startswith("application/openmetrics-text")
+        media = answer.headers["content-type"].partition(";")[0]
+        assert media == "application/openmetrics-text"
         assert answer.text.endswith("# EOF\n")
+        contract = anyone.get("/openapi.json").json()["paths"]["/metrics"]["get"]
+        assert media in contract["responses"]["200"]["content"]
 
     @only_together
     def test_count(self, stage, anyone, user):

@@ -72,7 +72,7 @@ def endpoints(bestpictures: BestPictures) -> list[Endpoint]:
             query=NominationsAsked,
             description="With `title`: every Best Picture nomination of a movie of that title "
             "(case, accents, punctuation and articles do not matter); 404 with `suggestions` where "
-            "it was never nominated. Without: all nominations, newest first.",
+            "it was never nominated. Without: all nominations, newest first, by default 50 a page.",
             name="getBestPictures",
         )
     ]

@@ -151,7 +151,7 @@ def endpoints(health: Health, metrics: Metrics) -> list[Endpoint]:
             "Metrics in Prometheus form",
             "operations",
             {200: str},
-            media=("text/plain",),
+            media=("text/plain", "application/openmetrics-text"),
             limited=False,
             name="getMetrics",
         ),
