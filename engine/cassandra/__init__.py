@@ -142,7 +142,6 @@ class Cassandra(JavaPart):
     """``cassandra``: one node."""
 
     pom = HERE / "pom.xml"
-    node: type[Node] = Node
     names: tuple[str, ...] = ("cassandra",)
 
     @cached_property
@@ -151,7 +150,7 @@ class Cassandra(JavaPart):
         ports = self.ports[self.names[0]], self.ports[f"{self.names[0]} storage"]
         count = len(self.names)
         return [
-            self.node(
+            Node(
                 self.folder / name,
                 self.jars,
                 (*ports, self.ports[f"{name} jmx"]),

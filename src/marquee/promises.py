@@ -209,10 +209,8 @@ class Promises:
                 orphans.pop((event.movie_id, event.rater), None)
         return orphans
 
-    async def _sent_anew(
-        self, movies: Collection[str] | None = None
-    ) -> AsyncIterator[RatingChanged]:
-        """The store's ratings as their events."""
+    async def _sent_anew(self, movies: Collection[str] | None) -> AsyncIterator[RatingChanged]:
+        """The store's ratings as their events: of all movies, or of these."""
         user_id, rater = "", b""
         async for page in self._ratings.scan():
             for rating in page:

@@ -21,8 +21,6 @@ told of as visible before they are: they took so long at least."""
 Observe = Callable[[Sequence[float], Mapping[str, float]], None]
 """Told seconds, one time a rating; and by the ids of traces, those of the ratings that have one."""
 
-NO_TRACES: Mapping[int, str] = {}
-
 
 class Punctuality:
     """``to_total`` and ``to_visible`` are told of each rating. ``traced``: by version, where in
@@ -33,7 +31,7 @@ class Punctuality:
         notices: Notices,
         to_total: Observe,
         to_visible: Observe,
-        traced: Mapping[int, str] = NO_TRACES,
+        traced: Mapping[int, str],
         clock: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._to_total = to_total

@@ -52,7 +52,7 @@ class Refresher:
         charts: Charts,
         cache: Cache,
         notices: Notices,
-        least: float = 1.0,
+        least: float,
         tracer: Tracer = UNTRACED,
     ) -> None:
         self._charts = charts

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -45,9 +45,6 @@ def verify(server: Server) -> tuple[int, list[str]]:
     movies = "1 movie" if len(found) == 1 else f"{len(found)} movies"
     assert last == (f"{movies} drifted" if found else CLEAN.strip())
     return done.returncode, found
-
-
-Plant = Callable[[Server, str], None]
 
 
 def lost_applied_row(server: Server, movie: str) -> None:

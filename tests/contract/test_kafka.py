@@ -41,8 +41,8 @@ def agreed(slots):
     return ask
 
 
-def events_of(number, first=0, version=LONG_AGO):
-    return [RatingChanged(f"m{n:04}", RATER, version, 5) for n in range(first, first + number)]
+def events_of(number, first=0):
+    return [RatingChanged(f"m{n:04}", RATER, LONG_AGO, 5) for n in range(first, first + number)]
 
 
 class Processes:

@@ -25,8 +25,8 @@ def totals(*values):
     return Totals(tuple(values.count(value) for value in range(1, 21)))
 
 
-async def totals_of(store, movie_id="m"):
-    (found,) = await store.totals([movie_id])
+async def totals_of(store):
+    (found,) = await store.totals(["m"])
     return found
 
 

@@ -19,7 +19,6 @@ from tests.support.system import HTTP_ROLES, ROLES, USES, stores
 
 pytestmark = pytest.mark.servers
 UP_SECONDS = 300.0
-GIB = 2**30
 ONCE = {"secrets", "redis-cluster", "migrate"}
 
 LOCAL = """\

@@ -93,13 +93,13 @@ def base64url(raw):
     return base64.urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def raw_token(header, payload, private=ED25519):
+def raw_token(header, payload):
     """Rightly signed, whatever is in it: text as it stands, anything else as JSON."""
     parts = [
         p.encode() if isinstance(p, str) else json.dumps(p).encode() for p in (header, payload)
     ]
     signed = ".".join(map(base64url, parts))
-    return f"{signed}.{base64url(private.sign(signed.encode()))}"
+    return f"{signed}.{base64url(ED25519.sign(signed.encode()))}"
 
 
 def verify(text, source=None, **options):
@@ -299,19 +299,19 @@ def test_junk_is_no_token(text):
         verify(text)
 
 
-@pytest.mark.parametrize("header", [None, "", "Basic YTpi", "Bearer", "abc"])
+@pytest.mark.parametrize("header", [None, "", "Basic YTpi", "abc"])
 def test_no_bearer_token_at_all(header):
-    if header == "Bearer":
-        assert bearer(header) == ""
-        return
     with pytest.raises(Unauthorized) as error:
         bearer(header)
     assert error.value.headers == ((b"www-authenticate", b"Bearer"),)
 
 
-@pytest.mark.parametrize("header", ["Bearer abc", "bearer abc", "BEARER  abc "])
-def test_a_bearer_token(header):
-    assert bearer(header) == "abc"
+@pytest.mark.parametrize(
+    ("header", "token"),
+    [("Bearer abc", "abc"), ("bearer abc", "abc"), ("BEARER  abc ", "abc"), ("Bearer", "")],
+)
+def test_a_bearer_token(header, token):
+    assert bearer(header) == token
 
 
 # ---- remembered tokens -------------------------------------------------------------------------

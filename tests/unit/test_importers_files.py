@@ -18,8 +18,8 @@ TABLE = 'Title,Year\nAmélie,2001\n"Good, Bad",1966\n'
 ROWS = [{"title": "Amélie", "year": "2001"}, {"title": "Good, Bad", "year": "1966"}]
 
 
-def sheet(folder: Path, data: bytes | str, name: str = "file.csv") -> Sheet:
-    path = folder / name
+def sheet(folder: Path, data: bytes | str) -> Sheet:
+    path = folder / "file.csv"
     path.write_bytes(data if isinstance(data, bytes) else data.encode())
     return Sheet(find_files(path)[0])
 

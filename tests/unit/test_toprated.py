@@ -71,8 +71,8 @@ async def stage():
     return Stage()
 
 
-async def turns(number=10):
-    for _ in range(number):
+async def turns():
+    for _ in range(10):
         await asyncio.sleep(0)
 
 

@@ -11,6 +11,7 @@ from ..ports import Kept, Quota
 
 SECOND = 1_000_000_000
 SHARED_SLOTS = 1024
+CHARTS_KEPT = 200
 
 
 class Place(NamedTuple):
@@ -22,11 +23,10 @@ class Place(NamedTuple):
 
 
 class MemoryCache:
-    """``ports.Cache``. Besides the ten, the ``room`` charts that were drawn last."""
+    """``ports.Cache``. Besides the ten, the ``CHARTS_KEPT`` that were drawn last."""
 
-    def __init__(self, room: int = 200, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._chart: Chart | None = None
-        self._room = room
         self._clock = clock
         self._places: dict[ChartQuery, Place] = {}
 
@@ -54,7 +54,7 @@ class MemoryCache:
 
     def _take_place(self, query: ChartQuery, place: Place) -> None:
         self._places.pop(query, None)
-        if len(self._places) >= self._room:
+        if len(self._places) >= CHARTS_KEPT:
             del self._places[next(iter(self._places))]
         self._places[query] = place
 

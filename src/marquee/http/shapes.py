@@ -236,7 +236,7 @@ def figures(standing: Standing, prior: Prior) -> dict[str, Any]:
     }
 
 
-def chart_list(chart: Chart, *, by_mean: bool = False) -> ChartList:
+def chart_list(chart: Chart, *, by_mean: bool) -> ChartList:
     ranked_by = PLAIN if by_mean else chart.prior
     return ChartList(
         time_of(chart.changed_at),

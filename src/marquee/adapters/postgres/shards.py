@@ -231,7 +231,7 @@ class Postgres:
 
         return await self.follow(job)
 
-    async def read_at(self, movie_id: str, query: str, values: Any = ()) -> list[Row]:
+    async def read_at(self, movie_id: str, query: str, values: Any) -> list[Row]:
         """The rows of a query where a movie is."""
         slot = (await self.slot_map()).slot(movie_id)
         (rows,) = await self.read([slot], query, values)
