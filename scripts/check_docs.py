@@ -4,9 +4,11 @@ name no server."""
 import re
 import sys
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+PAGES = ("*.md", "docs/**/*.md", "deploy/**/*.md")
 DECISIONS = ROOT / "docs/decisions"
 HEADINGS = ["Context", "Decision", "Consequences", "Alternatives"]
 
@@ -64,7 +66,7 @@ def bad_decision(page: Path) -> Iterator[str]:
 
 def complaints() -> Iterator[str]:
     """Every fault, as `file: what is wrong`."""
-    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")]:
+    for page in chain.from_iterable(map(ROOT.glob, PAGES)):
         for fault in [*broken_links(page), *missing_targets(page), *missing_tests(page)]:
             yield f"{page.relative_to(ROOT)}: {fault}"
     for page in sorted(DECISIONS.glob("[0-9]*.md")):
