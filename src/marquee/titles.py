@@ -176,8 +176,10 @@ def _moved_once(text: str) -> str:
     parts = _PARENTHESES.split(_led(text.strip()))
     for i, part in enumerate(parts):
         if i >= 2 and parts[i - 1] == "(" and is_article(part.strip()) and parts[i - 2].strip():
-            parts[i - 2] = _joined(part.strip(), parts[i - 2].strip())  # "Godfather (The)"
-            parts[i - 1 : i + 2] = ["", "", ""]
+            name = _joined(part.strip(), parts[i - 2].strip())  # "Godfather (The)"
+            # With what is behind, for that may be another one: a look at the whole for each of many
+            # would take seconds.
+            parts[i - 2 : i + 3] = ["", "", "", "", name + "".join(parts[i + 2 : i + 3])]
         elif (led := _led(part.strip())) != part.strip():
             parts[i] = led + part[len(part.rstrip()) :]
     return "".join(parts).strip()

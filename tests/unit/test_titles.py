@@ -1,6 +1,7 @@
 """When two titles are the same, and how one reads best."""
 
 import csv
+import time
 from collections import defaultdict
 
 import pytest
@@ -113,6 +114,13 @@ def test_case_and_spaces_around_do_not_matter(title: str) -> None:
 @example("X ((the))")
 def test_what_is_displayed_is_the_same_title(title: str) -> None:
     assert key(display(title)) == key(title)
+
+
+@pytest.mark.parametrize("article", ["(the)", " (a) ", ", a", "⒜"])
+def test_many_articles_are_no_more_work_than_many_words(article: str) -> None:
+    began = time.process_time()
+    key("x" + 2000 * article)
+    assert time.process_time() - began < 1
 
 
 def test_words() -> None:
