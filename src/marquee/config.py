@@ -25,7 +25,8 @@ RATE = re.compile(rf"([1-9][0-9]{{0,8}})/({'|'.join(SECONDS)})")
 WHOLE = re.compile("[0-9]{1,20}")
 NUMBER = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]?[0-9]{1,3})?")
 URL = re.compile(r"\S+://\S+")
-LOGIN = re.compile("(://[^/:@]*):.*@")
+LOGIN = re.compile("(://[^/:@]*):(?:[^?]*|[^/@]*)@")
+"""Up to a password's end. PostgreSQL takes one with a ? in it."""
 SECRET = re.compile("pass(?!file)|pwd|secret|token|credential|api_?key", re.IGNORECASE)
 """What is in the name of a URL's parameter whose value is nobody's to see."""
 
@@ -168,14 +169,14 @@ def without_passwords(text: str) -> str:
 
 def masked(url: str) -> str:
     """A URL, or several with commas between, without its passwords."""
-    place, mark, query = url.partition("?")
+    place, mark, query = LOGIN.sub(r"\1:***@", url).partition("?")
     parts = (
         f"{part.partition('=')[0]}=***"
         if SECRET.search(unquote_plus(part.partition("=")[0]))
         else part
         for part in query.split("&")
     )
-    return LOGIN.sub(r"\1:***@", place) + mark + "&".join(parts)
+    return place + mark + "&".join(parts)
 
 
 def load(

@@ -59,6 +59,8 @@ def test_numbers_as_people_write_them(tmp_path):
         "postgresql://u:s3cret/@1@h/d postgresql://u2:s3cret2@h2/d": (
             "postgresql://u:***@h/d postgresql://u2:***@h2/d"
         ),
+        "postgresql://u:s3?cret@h/d?user=me@there": "postgresql://u:***@h/d?user=me@there",
+        "postgresql://h:5432/d?user=me@there": "postgresql://h:5432/d?user=me@there",
         "postgresql://u@h/d?password=s3cret&sslmode=require": (
             "postgresql://u@h/d?password=***&sslmode=require"
         ),
