@@ -21,7 +21,7 @@ MIB = 1 << 20
 class Disk(Protocol):
     folder: Path
 
-    def fill(self, pid: int) -> None: ...
+    def fill(self, pid: int, but: int = 0) -> None: ...
     def empty(self, pid: int) -> None: ...
 
 
@@ -32,7 +32,8 @@ class SmallDisk:
         self.folder = folder
         self._filler = folder / "filler"
 
-    def fill(self, pid: int) -> None:
+    def fill(self, pid: int, but: int = 0) -> None:
+        """``but``: for so many bytes there is room."""
         with self._filler.open("ab", buffering=0) as filler:
             for size in (MIB, 4096):
                 try:
@@ -40,6 +41,7 @@ class SmallDisk:
                         pass
                 except OSError:
                     pass
+            filler.truncate(filler.tell() - but)
 
     def empty(self, pid: int) -> None:
         self._filler.unlink(missing_ok=True)
@@ -52,7 +54,7 @@ class SmallFiles:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
-    def fill(self, pid: int) -> None:
+    def fill(self, pid: int, but: int = 0) -> None:
         self._limit(pid, 4096)
 
     def empty(self, pid: int) -> None:
@@ -139,3 +141,38 @@ def test_doctor_says_that_the_disk_is_full_not_that_the_file_is_damaged(disk: Di
         disk.empty(0)
     assert done.returncode == 1
     assert f"The disk of {data / 'marquee.db'} is full: make room." in done.stdout
+
+
+def test_a_backup_tells_of_its_own_disk(disk: Disk, tmp_path_factory: pytest.TempPathFactory):
+    data, file = tmp_path_factory.mktemp("data"), disk.folder / "backup.zip"
+    assert marquee("migrate", data=data).returncode == 0
+    disk.fill(0)
+    try:
+        done = marquee("backup", str(file), data=data)
+    finally:
+        disk.empty(0)
+    assert done.returncode == 2
+    assert done.stderr in {
+        f"marquee: The disk of {file} is full: make room.\n",
+        f"marquee: {data / 'marquee.db'} can't be used: disk I/O error.\n",
+    }
+
+
+def test_a_backup_that_just_fits_is_not_called_damaged(
+    disk: Disk, tmp_path_factory: pytest.TempPathFactory
+):
+    """There is room for the database, but none for the memory that is shared about it."""
+    folder, data = tmp_path_factory.mktemp("there"), disk.folder / "data"
+    assert marquee("migrate", data=folder / "data").returncode == 0
+    assert marquee("backup", str(folder / "backup.zip"), data=folder / "data").returncode == 0
+    size = (folder / "data" / "marquee.db").stat().st_size
+    disk.fill(0, but=size)
+    try:
+        done = marquee("restore", str(folder / "backup.zip"), data=data)
+    finally:
+        disk.empty(0)
+    assert done.returncode == 2
+    assert done.stderr in {
+        f"marquee: The disk of {data / 'marquee.db'} is full: make room.\n",
+        f"marquee: {folder / 'backup.zip'} can't be unpacked: File too large.\n",
+    }

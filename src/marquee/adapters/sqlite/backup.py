@@ -14,7 +14,7 @@ from typing import IO
 
 from ... import durable
 from ...errors import Invalid, Unusable
-from .database import connect, prepare, read_schema, unusable
+from .database import connect, is_full, prepare, read_schema, unusable
 
 DATABASE = "marquee.db"
 SUMS = "SHA256SUMS.json"
@@ -59,7 +59,7 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
     except FileExistsError as error:
         raise Invalid(THERE.format(file=file)) from error
     except sqlite3.Error as error:
-        raise unusable(database, error) from error
+        raise unusable(file if is_full(error) else database, error) from error  # we only write one
     except OSError as error:
         where = f" ({error.filename})" if error.filename else ""
         raise Unusable(f"The backup {file} can't be made: {error.strerror}{where}.") from error
@@ -85,6 +85,8 @@ def restore(file: Path, members: Sequence[str], database: Path, keys: Path) -> P
         except OSError as error:
             raise Unusable(f"{file} can't be unpacked: {error.strerror}.") from error
         except sqlite3.Error as error:
+            if is_full(error):  # of what is unpacked nothing is known then
+                raise unusable(database, error) from error
             raise Invalid(f"The database in {file} is damaged: {error}.") from error
         prepare(fresh / DATABASE)
         check_alone(database)

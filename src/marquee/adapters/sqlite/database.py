@@ -251,13 +251,18 @@ def as_away(error: sqlite3.Error) -> MarqueeError:
     """What SQLite can't do now, in our terms; its own words go to the log alone."""
     name = getattr(error, "sqlite_errorname", "")
     trouble.tell(f"{error} ({name})")
-    if name.startswith("SQLITE_FULL"):
+    if is_full(error):
         return StoreAway("The disk is full: nothing more can be kept.")
     if name.startswith("SQLITE_READONLY"):
         return StoreAway("The data folder can't be written.")
     if name.startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB")):
         return StoreAway("The database file is damaged.")
     return StoreAway("The store can't be reached at present.")
+
+
+def is_full(error: sqlite3.Error) -> bool:
+    """Whether there is no room for what is written, or for the memory that is shared about it."""
+    return getattr(error, "sqlite_errorname", "") in {"SQLITE_FULL", "SQLITE_IOERR_SHMSIZE"}
 
 
 def connect(path: Path, *, read_only: bool = False) -> sqlite3.Connection:
@@ -427,7 +432,7 @@ def unusable(path: Path, error: sqlite3.Error) -> Unusable:
         return Unusable(f"{path} is damaged: restore a backup with `marquee restore`.")
     if name.startswith(("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM")):
         return Unusable(f"{path} can't be written: give this user the data folder, or another one.")
-    if name.startswith("SQLITE_FULL"):
+    if is_full(error):
         return Unusable(f"The disk of {path} is full: make room.")
     if name.startswith("SQLITE_BUSY"):
         return Unusable(f"Somebody else writes to {path}: try again when that is done.")
