@@ -99,15 +99,14 @@ def latency(where: str) -> Panel:
     return Panel("Latency", text, asks, "s")
 
 
-def store(names: str, where: str) -> list[Panel]:
-    which = f'{where},store=~"{names}"'
+def stores(where: str) -> list[Panel]:
     return [
         Panel(
             "Calls of stores",
             "A second, by what is asked.",
             (
                 Ask(
-                    rate("marquee_store_seconds_count", "store", "call", where=which),
+                    rate("marquee_store_seconds_count", "store", "call", where=where),
                     "{{store}} {{call}}",
                 ),
             ),
@@ -118,7 +117,7 @@ def store(names: str, where: str) -> list[Panel]:
             "away: the store could not; cut: who asked had enough; failed: an error nobody foresaw.",
             (
                 Ask(
-                    rate("marquee_store_errors_total", "store", "call", "error", where=which),
+                    rate("marquee_store_errors_total", "store", "call", "error", where=where),
                     "{{store}} {{call}} {{error}}",
                 ),
             ),
@@ -129,7 +128,7 @@ def store(names: str, where: str) -> list[Panel]:
             "99 of 100 calls take less.",
             (
                 Ask(
-                    quantile(0.99, "marquee_store_seconds", "store", "call", where=which),
+                    quantile(0.99, "marquee_store_seconds", "store", "call", where=where),
                     "{{store}} {{call}}",
                 ),
             ),
@@ -203,7 +202,7 @@ def processes(role: str) -> list[Panel]:
     ]
 
 
-def serving(role: str, stores: str, *more: Row) -> list[Row]:
+def serving(role: str, *more: Row) -> list[Row]:
     """The dashboard of a role that answers requests."""
     where = f'role="{role}"'
     load = [
@@ -220,18 +219,18 @@ def serving(role: str, stores: str, *more: Row) -> list[Row]:
         ("Processes", 4, processes(role)),
         *more,
         ("Requests", 8, [traffic(where), errors(where), latency(where)]),
-        ("Stores", 8, store(stores, where)),
+        ("Stores", 8, stores(where)),
         ("Room left", 7, load + saturation(where)),
     ]
 
 
-def working(role: str, stores: str, *more: Row) -> list[Row]:
+def working(role: str, *more: Row) -> list[Row]:
     """The dashboard of a worker."""
     where = f'role="{role}"'
     return [
         ("Processes", 4, processes(role)),
         *more,
-        ("Stores", 8, store(stores, where)),
+        ("Stores", 8, stores(where)),
         ("Room left", 7, saturation(where)),
     ]
 
@@ -619,13 +618,13 @@ QUIET: Json = {
 
 DASHBOARDS = {
     "overview": ("Marquee", overview),
-    "ratings": ("Marquee: ratings", lambda: serving("ratings", ".*", TAKEN)),
-    "movies": ("Marquee: movies", lambda: serving("movies", ".*")),
-    "top-rated": ("Marquee: top-rated", lambda: serving("top-rated", ".*", AGE)),
-    "best-pictures": ("Marquee: best-pictures", lambda: serving("best-pictures", ".*")),
-    "relay": ("Marquee: relay", lambda: working("relay", ".*", RELAYED)),
-    "aggregator": ("Marquee: aggregator", lambda: working("aggregator", ".*", FOLDED)),
-    "refresher": ("Marquee: refresher", lambda: working("refresher", ".*", REFRESHED)),
+    "ratings": ("Marquee: ratings", lambda: serving("ratings", TAKEN)),
+    "movies": ("Marquee: movies", lambda: serving("movies")),
+    "top-rated": ("Marquee: top-rated", lambda: serving("top-rated", AGE)),
+    "best-pictures": ("Marquee: best-pictures", lambda: serving("best-pictures")),
+    "relay": ("Marquee: relay", lambda: working("relay", RELAYED)),
+    "aggregator": ("Marquee: aggregator", lambda: working("aggregator", FOLDED)),
+    "refresher": ("Marquee: refresher", lambda: working("refresher", REFRESHED)),
 }
 
 

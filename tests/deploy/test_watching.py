@@ -12,7 +12,9 @@ import pytest
 import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
-from marquee.wiring import ROLES
+from marquee.wiring import ROLES, contract
+from marquee.wiring.stores import ALL
+from marquee.wiring.watched import PORTS
 from tests.api.asking import Stage, eventually
 from tests.e2e.test_traces import RELAYS
 from tests.support.prometheus import DEPLOY, RULES, prometheus, promtool
@@ -26,6 +28,8 @@ RUNBOOKS = ROOT / "docs/runbooks"
 WATCHING = ROOT / "docs/watching.md"
 
 METRIC = re.compile(r"\bmarquee_[a-z0-9_]+")
+MATCHED = re.compile(r'\b(marquee_\w+|up|ALERTS)\{((?:[^}"]|"[^"]*")+)\}')
+MATCHER = re.compile(r'(\w+)(?:=~|!~|!=|=)"([^"]*)"')
 SUFFIXES = re.compile(r"_(bucket|count|sum)$")
 HEADINGS = ["What it means", "How to look", "What to do", "When to wake whom"]
 
@@ -55,8 +59,7 @@ def server(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def families(server):
-    with server.client() as client:
-        return list(text_string_to_metric_families(client.get("/metrics").text))
+    return list(text_string_to_metric_families(told_by(server)))
 
 
 @pytest.fixture(scope="module")
@@ -66,6 +69,46 @@ def exported(families):
     histograms = {name_of(family) for family in families if family.type == "histogram"}
     parts = {f"{name}_{part}" for name in histograms for part in ("bucket", "count", "sum")}
     return names | parts | RELAYS
+
+
+@pytest.fixture(scope="module")
+def values(families, tmp_path_factory):
+    """What a label may be, by its name; how a bucket is called, by the histogram's."""
+    with serve(tmp_path_factory.mktemp("away"), jwks="http://127.0.0.1:9/") as alone:
+        of_the_issuer = set(re.findall(r'dependency="(\w+)"', told_by(alone)))
+    names = {name for port, _ in PORTS.values() for name in vars(port)}
+    buckets = {
+        f"{family.name}_bucket": {s.labels["le"] for s in family.samples if "le" in s.labels}
+        for family in families
+        if family.type == "histogram"
+    }
+    return buckets | {
+        "alertname": {alert["alert"] for alert in ALERTS},
+        "alertstate": {"firing"},
+        "call": names,
+        "dependency": of_the_issuer | set(ALL),
+        "error": {"away", "cut", "failed"},
+        "job": {"marquee"},
+        "method": {endpoint.method for endpoint in contract()},
+        "role": set(ROLES),
+        "route": {endpoint.path for endpoint in contract()},
+        "status": {str(number) for number in range(100, 600)},
+        "store": set(ALL),
+    }
+
+
+def told_by(server):
+    with server.client() as client:
+        return client.get("/metrics").text
+
+
+def out_of_reach(text, values):
+    """What is asked of a label that it never is: of each alternative one is to be found."""
+    for metric, matchers in MATCHED.findall(text.replace('\\"', '"')):
+        for label, value in MATCHER.findall(matchers):
+            known = values[metric if label == "le" else label]
+            if sum(bool(re.fullmatch(value, each)) for each in known) <= value.count("|"):
+                yield f'{metric}{{{label}="{value}"}}'
 
 
 def name_of(family):
@@ -301,6 +344,20 @@ class TestPage:
             found = {label for sample in family.samples for label in sample.labels} - {"le"}
             if family.samples:
                 assert told[name_of(family)] == found
+
+
+@pytest.mark.parametrize(
+    "file",
+    [*RULES, *RUNBOOKS.glob("*.md"), *(GRAFANA / "dashboards").glob("*.json")],
+    ids=lambda file: file.name,
+)
+def test_only_values_that_there_are_are_asked_for(file, values):
+    assert list(out_of_reach(file.read_text(), values)) == []
+
+
+def test_a_value_that_there_is_not_is_found(values):
+    asked = 'rate(marquee_store_seconds_bucket{call=~"fold|refold",le="5"}[5m]) or up{job="x"}'
+    assert len(list(out_of_reach(asked, values))) == 3
 
 
 def test_prometheus_scrapes_a_marquee_and_alerts_when_something_is_wrong(server, tmp_path):
