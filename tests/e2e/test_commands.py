@@ -282,18 +282,13 @@ def test_a_start_that_was_cut_short_in_its_demo_goes_on_with_it(tmp_path):
 
 
 def test_a_second_serve_on_the_folder_is_refused(server):
-    done = marquee("serve", "--data", str(server.data), "--port", "0")
-    assert done.returncode == 2
-    assert str(server.data) in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert str(server.data) in refused(in_process("serve", "--data", server.data, "--port", 0))
 
 
 def test_a_port_that_is_taken_is_said(server, tmp_path):
     port = server.address[1]
-    done = marquee("serve", "--data", str(tmp_path / "other"), "--port", str(port))
-    assert done.returncode == 2
-    assert str(port) in done.stderr
-    assert done.stderr.count("\n") == 1
+    assert str(port) in refused(in_process("serve", "--data", tmp_path, "--port", port))
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_token_and_nothing_else(server):
