@@ -148,7 +148,7 @@ class Simulator:
         return self.parts.cache(self.cache_disk, point)
 
     def _refresher(self, process: Process) -> Refresher:
-        return self.parts.refresher(self._charts(), self._cache(), MemoryNotices())
+        return self.parts.refresher(self._charts(), self._cache(), MemoryNotices(), 1)
 
     def _reader(self, process: Process) -> TopRated:
         return self.parts.reader(self._charts(), self._cache(), MemoryNotices())
