@@ -186,28 +186,36 @@ class Promises:
             applied.update((pair, change) for pair, change in page if slices.has(pair))
             slices.halve_if_large(applied)
         repairs = Repairs(self._totals)
+        ahead: dict[Pair, Applied] = {}
         async for event in self._sent_anew(movies):
             pair = (event.movie_id, event.rater)
             if slices.has(pair):
-                await repairs.compare(event, applied.pop(pair, NEVER))
-        orphans = {pair: seen for pair, seen in applied.items() if repairs.settled(seen)}
-        for pair, seen in (await self._lasting(orphans)).items():  # of equal versions removals win
-            await repairs.compare(RatingChanged(*pair, seen.version, REMOVED), seen)
+                seen = applied.pop(pair, NEVER)
+                if seen > (event.version, event.value):
+                    ahead[pair] = seen
+                else:
+                    await repairs.compare(event, seen)
+        ahead |= {pair: seen for pair, seen in applied.items() if seen.value != REMOVED}
+        ahead = {pair: seen for pair, seen in ahead.items() if repairs.settled(seen)}
+        for pair, event in (await self._lasting(ahead)).items():
+            await repairs.compare(event, ahead[pair])
         await repairs.make()
         return repairs.movies
 
-    async def _lasting(self, orphans: dict[Pair, Applied]) -> dict[Pair, Applied]:
-        """Those of which the store has nothing either when all is done that was half done: in some
-        stores an event may be ahead of its rating, and a version is no age in an import."""
-        orphans = {pair: seen for pair, seen in orphans.items() if seen.value != REMOVED}
-        if orphans:
+    async def _lasting(self, ahead: Mapping[Pair, Applied]) -> dict[Pair, RatingChanged]:
+        """The store's word on these once all is done that was half done: in some stores an event
+        may be ahead of its rating, and a version is no age in an import."""
+        # What it does not have is gone: of equal versions removals win.
+        said = {pair: RatingChanged(*pair, seen.version, REMOVED) for pair, seen in ahead.items()}
+        if said:
             try:
                 await self._drain()
             except LogLost:  # the word of the store is all there is
                 await self._settle()
-            async for event in self._sent_anew({movie_id for movie_id, _ in orphans}):
-                orphans.pop((event.movie_id, event.rater), None)
-        return orphans
+            async for event in self._sent_anew({movie_id for movie_id, _ in said}):
+                if (pair := (event.movie_id, event.rater)) in said:
+                    said[pair] = event
+        return said
 
     async def _sent_anew(self, movies: Collection[str] | None) -> AsyncIterator[RatingChanged]:
         """The store's ratings as their events: of all movies, or of these."""

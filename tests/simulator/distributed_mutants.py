@@ -1,12 +1,12 @@
 """``distributed`` with one part broken on purpose: the simulator has to find each."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
 from marquee.errors import StoreAway
-from marquee.model import Applied, Erasure, Pair, Rating, RatingChanged
+from marquee.model import REMOVED, Applied, Erasure, Pair, Rating, RatingChanged
 from marquee.ports import EventLog, Intent, Outbox, TotalsStore
 from marquee.promises import Promises
 from marquee.relay import MINUTE, Pause, Relay, Shard, arrive
@@ -206,8 +206,8 @@ class ErasesWhatWasDeclined(UnrulyRatings):
 class RebuildsTooSoon(Promises):
     """Takes a rating that is not written yet for one that is gone."""
 
-    async def _lasting(self, orphans: dict[Pair, Applied]) -> dict[Pair, Applied]:
-        return orphans
+    async def _lasting(self, ahead: Mapping[Pair, Applied]) -> dict[Pair, RatingChanged]:
+        return {pair: RatingChanged(*pair, seen.version, REMOVED) for pair, seen in ahead.items()}
 
 
 async def wait_for_no_sweep(

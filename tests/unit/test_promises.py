@@ -1,14 +1,15 @@
 """What is read, and what is kept in memory, while totals are held against ratings."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import product
 from typing import Any
 
 import pytest
 
 from marquee import promises
-from marquee.model import REMOVED, Applied, Pair, Rating, Totals
+from marquee.model import REMOVED, Applied, Pair, Rating, RatingChanged, Totals
+from marquee.ports import Batch, Correction
 from marquee.promises import Promises, Slices, States
 from tests.simulator.stores import MemoryRatings, MemoryTotals, MovieDisk, RatingDisk
 
@@ -67,12 +68,12 @@ class Stage:
     """Everybody has rated each movie, long ago, and it is applied."""
 
     def __init__(self, totals: type[MemoryTotals] = MemoryTotals) -> None:
-        sent, self.movies = RatingDisk(), MovieDisk()
-        self.ratings = Ratings(sent, lambda: LONG_AGO)
+        self.sent, self.movies = RatingDisk(), MovieDisk()
+        self.ratings = Ratings(self.sent, lambda: LONG_AGO)
         self.totals = totals(self.movies, lambda: LONG_AGO)
         self.promises = Told(self.ratings, self.totals, self._drain)
         for user, movie in product(USERS, MOVIES):
-            sent.ratings.setdefault(user, {})[movie] = Applied(LONG_AGO, 8)
+            self.sent.ratings.setdefault(user, {})[movie] = Applied(LONG_AGO, 8)
             self.movies.applied[movie, self.ratings.rater(user)] = Applied(LONG_AGO, 8)
         self.movies.totals = dict.fromkeys(MOVIES, RIGHT)
 
@@ -116,6 +117,36 @@ def test_all_that_drifted_is_found_and_put_right(
     assert (stage.ratings.scans - before > 5) == (size == SMALL and damage is not lose_everything)
     assert stage.movies.totals == dict.fromkeys(MOVIES, RIGHT)
     assert asyncio.run(stage.promises.verify()) == []
+
+
+class SweptMeanwhile(MemoryTotals):
+    """Just before it puts anything right, a relay completes what was cut in half."""
+
+    sweep: Callable[[], None]
+
+    async def correct(self, corrections: Sequence[Correction]) -> int:
+        self.sweep()
+        return await super().correct(corrections)
+
+
+def test_what_is_half_done_is_not_taken_back(size: int) -> None:
+    """A rating from a file is cut in half: its event is applied, and the one before it stands."""
+    stage = Stage(SweptMeanwhile)
+    pair, word = ("m3", stage.ratings.rater("u7")), Applied(LONG_AGO + 1, 9)
+    asyncio.run(stage.totals.fold(Batch([RatingChanged(*pair, *word)])))
+    applied = dict(stage.movies.applied)
+
+    def sweep() -> None:
+        """What it tells then is applied already."""
+        stage.sent.ratings["u7"]["m3"] = word
+
+    async def drain() -> None:
+        sweep()
+
+    stage.totals.sweep = sweep
+    stage.promises = Told(stage.ratings, stage.totals, drain)
+    assert asyncio.run(stage.promises.rebuild()) == 0
+    assert stage.movies.applied == applied
 
 
 def test_what_is_kept_is_never_more_than_a_slice(size: int) -> None:
