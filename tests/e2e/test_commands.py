@@ -119,7 +119,7 @@ def test_help_teaches_every_command():
         "serve token import demo export top verify rebuild dead-letters erase migrate doctor "
         "backup restore settings"
     )
-    shown = ok("--help")
+    shown = told("--help")
     for command in commands.split():
         assert re.search(rf"\b{command}\b", shown)
         assert "Usage" in told(command, "--help")
@@ -134,7 +134,7 @@ def test_help_teaches_every_command():
 def test_settings_say_what_counts_and_why(tmp_path):
     file = tmp_path / "marquee.toml"
     file.write_text('audience = "toml"\nissuer = "toml"\n')
-    shown = ok("--config", file, "settings", issuer="variable")
+    shown = told("--config", file, "settings", issuer="variable")
     assert re.search(r"^issuer +variable +MARQUEE_ISSUER ", shown, re.MULTILINE)
     assert re.search(rf"^audience +toml +{re.escape(str(file))} ", shown, re.MULTILINE)
     assert re.search(r"^port +8080 +default ", shown, re.MULTILINE)
@@ -236,8 +236,11 @@ def test_a_first_start_without_the_demo_prints_a_line_that_works_too(tmp_path):
         assert "made up" not in server.log
         server.stop()
         began = len(server.log)
+        server._demo = True  # a later start does not load it: the first one declined
         server.start()
         assert "curl" not in server.log[began:], "nobody asked again"
+        with server.client() as client:
+            assert client.get("/movies").json()["result"] == []
 
 
 @pytest.mark.parametrize(
@@ -278,7 +281,7 @@ def test_a_start_that_was_cut_short_in_its_demo_goes_on_with_it(tmp_path):
     assert "made up" in ok("top", data=data)
     with serve(tmp_path, demo=True) as server:
         assert "made up" in server.log
-    assert len(ok("export", "movies", data=data).splitlines()) > 2000
+    assert len(told("export", "movies", data=data).splitlines()) > 2000
 
 
 def test_a_second_serve_on_the_folder_is_refused(server):
@@ -301,7 +304,7 @@ def test_a_token_and_nothing_else(server):
 
 
 def test_a_token_that_the_services_will_not_take_is_told_of(tmp_path):
-    done = marquee("token", "--user", "you", data=tmp_path, jwks="https://keys.example/jwks")
+    done = in_process("token", "--user", "you", data=tmp_path, jwks="https://keys.example/jwks")
     assert (done.returncode, done.stdout.count(".")) == (0, 2)
     assert re.fullmatch("marquee: jwks is set, .*\n", done.stderr)
 
@@ -313,25 +316,13 @@ def test_a_token_before_any_start_is_good_afterwards(tmp_path):
         assert client.get("/users/me/ratings", headers=headers).status_code == 200
 
 
-def test_without_the_demo_there_is_nothing(tmp_path):
-    with serve(tmp_path) as server:
-        with server.client() as client:
-            assert client.get("/movies/top10").json()["result"] == []
-            assert client.get("/movies").json()["result"] == []
-        server.stop()
-        server._demo = True  # a later start does not load it: the first one declined
-        server.start()
-        with server.client() as client:
-            assert client.get("/movies").json()["result"] == []
-
-
 # ---- looking, checking, mending ----------------------------------------------------------------
 
 
 def test_top_is_the_chart(server):
     with server.client() as client:
         ten = client.get("/movies/top10").json()["result"]
-    shown = ok("top", "3", data=server.data).splitlines()
+    shown = told("top", "3", data=server.data).splitlines()
     for entry, line in zip(ten[:3], shown[1:4], strict=True):
         assert re.match(rf" *{entry['rank']}  {re.escape(entry['title'])} ", line)
         assert f" {entry['rate']} " in line
@@ -348,7 +339,7 @@ def test_brackets_and_colons_in_a_table_are_what_they_are(tmp_path):
     )
     for file in (movies, ratings):
         ok("import", "auto", file, data=tmp_path / "data")
-    shown = ok("top", data=tmp_path / "data")
+    shown = told("top", data=tmp_path / "data")
     assert all(title in shown for title in titles)
     assert "the extra [traces]" in told("settings")
     assert "[/me]" in told("settings", issuer="[/me]")
@@ -366,7 +357,7 @@ def test_an_erasure_that_came_by_mail(server, ratings):
 
 
 def test_doctor_finds_all_well(server):
-    shown = ok("doctor", data=server.data)
+    shown = told("doctor", data=server.data)
     assert shown.count("all is well") == len(shown.splitlines()) >= 3
 
 

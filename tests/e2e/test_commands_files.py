@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from marquee.adapters.sqlite import check_backup, restore
-from tests.support.commands import RATINGS, in_process, numbers, ok, refused
+from tests.support.commands import RATINGS, in_process, numbers, ok, refused, told
 from tests.support.server import COMMAND, environment, marquee, serve
 
 # ---- import and export -------------------------------------------------------------------------
@@ -23,7 +23,7 @@ from tests.support.server import COMMAND, environment, marquee, serve
 def test_an_import_beside_the_server_shows_and_again_changes_nothing(server, tmp_path):
     ratings = tmp_path / "hers.csv"
     ratings.write_text(RATINGS.replace("alice", "anna").replace("second", "third"))
-    before = ok("import", "auto", ratings, "--dry-run", data=server.data)
+    before = told("import", "auto", ratings, "--dry-run", data=server.data)
     first = ok("import", "auto", ratings, data=server.data)
     assert numbers(before) == numbers(first) == {"ratings": "3 added, 0 replaced"}
     assert numbers(ok("import", "auto", ratings, data=server.data)) == {
@@ -47,7 +47,7 @@ def test_a_dry_run_foresees_what_was_removed_and_erased(server, tmp_path):
     with server.client("remover") as client:
         assert client.delete("/movies/tt0068646/users/rate").status_code == 204
     ok("erase", "--user", "eraser", data=server.data)
-    foreseen = ok("import", "auto", file, "--dry-run", data=server.data)
+    foreseen = told("import", "auto", file, "--dry-run", data=server.data)
     # The removal is newer than the file; after an erasure the same file counts again.
     assert numbers(foreseen) == numbers(ok("import", "auto", file, data=server.data))
     assert numbers(foreseen) == {"ratings": "1 added, 0 replaced"}
@@ -57,9 +57,9 @@ def test_a_dry_run_where_nothing_is_yet_makes_nothing(ratings, tmp_path):
     movies = tmp_path / "movies.csv"
     movies.write_text("id,title\nm1,One\nm2,Two\nm1,One\n")
     for data in (tmp_path / "none", tmp_path / "empty"):
-        shown = ok("import", "auto", movies, "--dry-run", data=data)
+        shown = told("import", "auto", movies, "--dry-run", data=data)
         assert numbers(shown) == {"movies": "2 added, 0 replaced"}
-        shown = ok("import", "auto", ratings, "--dry-run", data=data)
+        shown = told("import", "auto", ratings, "--dry-run", data=data)
         assert "3 left out: no such movie in the catalogue" in shown
         (tmp_path / "empty").mkdir(exist_ok=True)
     assert list((tmp_path / "empty").iterdir()) == []
@@ -82,7 +82,7 @@ def test_rows_without_anything_for_us_are_in_the_report_too(server, tmp_path):
         "1997 (70th),Best Picture,Titanic,James Cameron,YES\n"
         "1997 (70th),Writing,Good Will Hunting,Matt Damon,YES\n"
     )
-    shown = ok("import", "auto", file, "--dry-run", "--report", report, data=server.data)
+    shown = told("import", "auto", file, "--dry-run", "--report", report, data=server.data)
     assert "2 left out: no Best Picture nomination" in shown
     assert report.read_text() == (
         "awards.csv:2: no Best Picture nomination\nawards.csv:4: no Best Picture nomination\n"
@@ -108,7 +108,7 @@ def test_a_refused_import_leaves_an_older_report(server, ratings, tmp_path):
     for arguments in (("auto", strange), ("auto", ratings, "--user", "ann"), ("imdb", ratings)):
         refused(in_process("import", *arguments, "--report", report, data=server.data))
         assert report.read_text() == "older\n"
-    ok("import", "auto", ratings, "--dry-run", "--report", report, data=server.data)
+    told("import", "auto", ratings, "--dry-run", "--report", report, data=server.data)
     assert "older" not in report.read_text()
 
 
@@ -175,14 +175,14 @@ def test_an_export_taken_in_elsewhere_is_the_same(server, ratings, form, whose, 
         file.write_text(ok("export", *what, "--format", form, data=server.data))
         done = marquee("import", "auto", str(file), data=tmp_path / "other")
         assert done.returncode == 0, done  # what lasts is told of on stderr
-        again = ok("export", *what, "--format", form, data=tmp_path / "other")
+        again = told("export", *what, "--format", form, data=tmp_path / "other")
         assert again == file.read_text()
         assert len(again.splitlines()) >= least
 
 
 def test_an_export_of_one_user(server, ratings):
     ok("import", "auto", ratings, data=server.data)
-    shown = ok("export", "ratings", "--user", 'b, "the" second', data=server.data)
+    shown = told("export", "ratings", "--user", 'b, "the" second', data=server.data)
     rows = list(csv.DictReader(io.StringIO(shown)))
     assert [(row["userId"], row["movieId"], row["rate"]) for row in rows] == [
         ('b, "the" second', "tt0068646", "0.5")
@@ -195,14 +195,14 @@ def test_an_export_of_nothing_is_a_header_or_an_empty_list(server, tmp_path):
         "ratings": "userId,movieId,rate,ratedAt\n",
         "movies": "id,title,year,genres,boxOffice,imdbId,tmdbId\n",
     }.items():
-        assert ok("export", what, data=tmp_path) == header
-        assert json.loads(ok("export", what, "--format", "json", data=tmp_path)) == []
-    assert ok("export", "ratings", "--user", "nobody", data=server.data).count("\n") == 1
+        assert told("export", what, data=tmp_path) == header
+        assert json.loads(told("export", what, "--format", "json", data=tmp_path)) == []
+    assert told("export", "ratings", "--user", "nobody", data=server.data).count("\n") == 1
 
 
 def test_an_export_as_json_is_a_list(server, ratings):
     ok("import", "auto", ratings, data=server.data)
-    shown = ok("export", "ratings", "--user", "alice", "--format", "json", data=server.data)
+    shown = told("export", "ratings", "--user", "alice", "--format", "json", data=server.data)
     assert [rating["movieId"] for rating in json.loads(shown)] == ["tt0068646", "tt0071562"]
     assert shown.count("\n") == 2
 
