@@ -149,7 +149,8 @@ def is_so(expression: Object, labels: Labels) -> bool:
 
 
 def module(tool: str | Path, name: str) -> Path:
-    """Where a module's files are, in the version that the tool's own module pins."""
+    """Where a module's files are, in the version that is named or that the tool's own module pins;
+    their sums are pinned there in any case."""
     done = go(tool, "mod", "download", "-json", name)
     assert done.returncode == 0, done.stderr
     return Path(json.loads(done.stdout)["Dir"])
@@ -160,11 +161,16 @@ def gateway_api() -> Path:
     return module("crds", "sigs.k8s.io/gateway-api") / "config/crd/standard"
 
 
-def definitions(kind: str) -> Object:
-    """The schema of a custom resource of the Gateway API."""
-    (file,) = gateway_api().glob(f"*_{kind.lower()}s.yaml")
-    versions = yaml.safe_load(file.read_text())["spec"]["versions"]
-    (schema,) = [v["schema"]["openAPIV3Schema"] for v in versions if v["name"] == "v1"]
+def definition(o: Object, folder: Path) -> Object:
+    """The schema of a custom resource, by the definitions that are in this folder."""
+    return _definition(folder, o["kind"], o["apiVersion"].rpartition("/")[2])
+
+
+@functools.cache
+def _definition(folder: Path, kind: str, version: str) -> Object:
+    (file,) = folder.glob(f"*[-_]{kind.lower()}s.yaml")
+    versions = yaml.load(file.read_text(), yaml.CSafeLoader)["spec"]["versions"]
+    (schema,) = [v["schema"]["openAPIV3Schema"] for v in versions if v["name"] == version]
     return strict(schema)
 
 

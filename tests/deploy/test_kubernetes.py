@@ -10,6 +10,7 @@ import httpx
 import jsonschema
 import kubernetes_validate
 import pytest
+import yaml
 from psycopg.conninfo import conninfo_to_dict
 
 from marquee import __version__, config
@@ -23,10 +24,12 @@ from tests.deploy.manifests import (
     OVERLAYS,
     ROOT,
     Manifests,
-    definitions,
+    definition,
     example,
+    gateway_api,
     go,
     guided,
+    module,
     of,
     rendered,
 )
@@ -109,12 +112,12 @@ def test_routes_are_of_the_gateway_apis_schemas():
     routes = [*of("production").all("HTTPRoute"), *example("gateway")[1:]]
     assert {o["kind"] for o in routes} == GATEWAY_API
     for o in routes:
-        jsonschema.validate(o, definitions(o["kind"]))
+        jsonschema.validate(o, definition(o, gateway_api()))
     # Clusters with an older Gateway API do not know of rules with names.
     assert not any("name" in rule for o in routes for rule in o["spec"].get("rules", ()))
     routes[0]["spec"]["rules"][0]["matches"][0]["pth"] = {}
     with pytest.raises(jsonschema.ValidationError, match="pth"):
-        jsonschema.validate(routes[0], definitions("HTTPRoute"))
+        jsonschema.validate(routes[0], definition(routes[0], gateway_api()))
 
 
 @pytest.mark.parametrize("overlay", ALL)
@@ -192,6 +195,58 @@ def test_each_example_is_of_objects_in_a_namespace_that_is_meant():
             assert where in {"marquee-stores", "marquee", "gateway", "Namespace"}
             seen.add((o["kind"], where, o["metadata"]["name"]))
     assert len(seen) == sum(len(example(name)) for name in EXAMPLES) - 1
+
+
+OPERATORS = {
+    "barmancloud.cnpg.io": ("cloudnative-pg/plugin-barman-cloud@v0.15.0", "config/crd/bases"),
+    "cert-manager.io": ("cert-manager/cert-manager@v1.15.0", "deploy/crds"),
+    "external-secrets.io": ("external-secrets/external-secrets@v0.16.2", "config/crds/bases"),
+    "k8ssandra.io": ("k8ssandra/k8ssandra-operator@v1.20.0", "config/crd/bases"),
+    "medusa.k8ssandra.io": ("k8ssandra/k8ssandra-operator@v1.20.0", "config/crd/bases"),
+    "monitoring.coreos.com": (
+        "prometheus-operator/prometheus-operator@v0.85.0",
+        "example/prometheus-operator-crd",
+    ),
+    "postgresql.cnpg.io": ("cloudnative-pg/cloudnative-pg@v1.26.0", "config/crd/bases"),
+}
+"""By its API group the module that has an operator's definitions, in the oldest version to be had
+of those that the examples are for; and where in it."""
+
+UNSEEN = {"kafka.strimzi.io", "redis.redis.opstreelabs.in"}
+"""Those of which no module can be had."""
+
+
+def told():
+    """The objects of the examples, and those that pages tell to make beside them."""
+    for name in EXAMPLES:
+        yield from (o for o in example(name) if "kind" in o)
+    page = (ROOT / "docs/keeping.md").read_text()
+    (job,) = re.findall(r"<<EOF\n(.+?)^EOF", page, re.DOTALL | re.MULTILINE)
+    yield yaml.safe_load(job)
+    (recovery,) = re.findall(r"^```yaml\n(  bootstrap:.+?)```", page, re.DOTALL | re.MULTILINE)
+    cluster = only("postgres", "Cluster")
+    yield cluster | {"spec": cluster["spec"] | yaml.safe_load(recovery)}
+    for file in RULES_OF_PROMETHEUS.glob("*.yml"):
+        kind = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
+        yield kind | {"metadata": {}, "spec": yaml.safe_load(file.read_text())}
+
+
+RULES_OF_PROMETHEUS = ROOT / "deploy/prometheus/rules"
+
+
+def test_the_examples_are_of_their_operators_schemas():
+    groups = set()
+    for o in told():
+        group = o["apiVersion"].rpartition("/")[0]
+        groups.add(group)
+        if group in OPERATORS:
+            name, folder = OPERATORS[group]
+            schema = definition(o, module("crds", f"github.com/{name}") / folder)
+            jsonschema.Draft202012Validator(schema).validate(o)  # whatever is wrong in it elsewhere
+        elif group not in UNSEEN | {"gateway.networking.k8s.io"}:
+            for version in VERSIONS:
+                kubernetes_validate.validate(o, version, strict=True)
+    assert groups >= OPERATORS.keys() | UNSEEN
 
 
 def only(name, kind, of=None):
