@@ -1,6 +1,7 @@
 """The embedded store's file: copied while it is written, and read by whoever can."""
 
 import os
+import sqlite3
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,7 @@ import pytest
 
 from marquee.adapters import sqlite
 from marquee.adapters.sqlite.database import connect
-from marquee.errors import Invalid, StoreAway
+from marquee.errors import Invalid, StoreAway, Unusable
 from tests.api.asking import eventually
 
 LARGE = 48 << 20
@@ -101,6 +102,17 @@ def links(request, monkeypatch):
 def test_a_backup_is_there_under_its_name(links, path, tmp_path):
     assert sqlite.back_up(path, tmp_path / "none", tmp_path / "backup") > 0
     assert (tmp_path / "backup").exists()
+
+
+def test_no_backup_is_made_of_what_is_not_ours(tmp_path):
+    path = tmp_path / "others.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("CREATE TABLE theirs (one)")
+    before = path.read_bytes()
+    with pytest.raises(Unusable, match="not one of Marquee's"):
+        sqlite.back_up(path, tmp_path / "none", tmp_path / "backup")
+    assert path.read_bytes() == before
+    assert not (tmp_path / "backup").exists()
 
 
 def test_a_backup_takes_the_place_of_nothing_that_came_meanwhile(links, path, tmp_path):

@@ -27,13 +27,15 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
     """Copy a database, also one that is being written, and its keys; the size of the backup.
 
     ``file`` is there whole, or not at all. Raises ``Invalid`` where something of that name is
-    there already, ``Unusable`` where it can't be made.
+    there already, ``Unusable`` where it can't be made, or could not be restored.
     """
     if file.exists():
         raise Invalid(THERE.format(file=file))
     if not database.exists():
         raise Unusable(f"There is nothing to back up: {database} does not exist.")
     try:
+        with closing(sqlite3.connect(database)) as source:
+            read_schema(source, database)  # no other would come back, nor is it ours to touch
         # Nobody else can look into it: the keys are in there, and who rated what.
         with tempfile.TemporaryDirectory(dir=file.parent) as folder:
             copy, draft = Path(folder) / DATABASE, Path(folder) / "backup.zip"
