@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Callable
 from functools import cache, lru_cache, partial
+from itertools import chain
 from typing import Any, TextIO
 
 import msgspec
@@ -204,7 +205,7 @@ def hide(_logger: Any, _method: str, event: Any) -> Any:
     for name in ("event", "exception"):
         if text := event.get(name):
             text = TOKEN.sub(HIDDEN, str(text))
-            for user in users:
+            for user in chain.from_iterable((user, repr(user)[1:-1]) for user in users):
                 text = re.sub(rf"(?<!\w){re.escape(user)}(?!\w)", HIDDEN, text)
             event[name] = text
     return event

@@ -128,6 +128,14 @@ async def load(folder, lines, **more):
     return people, ask.statuses
 
 
+@pytest.mark.parametrize("user", ["corp\\ann", "both ' and \" ann", "ann\u200b", "ann"])
+def test_a_user_is_hidden_however_it_is_quoted(user, log):
+    error = RuntimeError(f"could not bind {user!r}: {user}")
+    logging.getLogger("calls").error("a call failed", exc_info=error, extra={"users": {user}})
+    assert "could not bind '***': ***" in log.getvalue().replace('\\"', "'")
+    assert "ann" not in log.getvalue()
+
+
 @pytest.mark.no_cover
 async def test_no_token_and_no_user_in_a_hundred_thousand_lines(tmp_path, log):
     people, statuses = await load(tmp_path, LINES)
