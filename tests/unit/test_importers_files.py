@@ -2,6 +2,7 @@
 
 import json
 import os
+import time
 import tracemalloc
 import zipfile
 from pathlib import Path
@@ -145,6 +146,13 @@ def test_broken_json_costs_the_object_and_the_next_line_goes_on(tmp_path):
     assert len(records(sheet(tmp_path, '[{"n": 1},\n{"n": 2},\n{"n": 3, "te'))) == 3
     assert len(records(sheet(tmp_path, '[{"n": 1}, 2, "three", {"n": 4}]'))) == 4
     assert records(sheet(tmp_path, '{"a":' * 100_000))
+
+
+def test_broken_json_with_empty_lines_behind_it_is_soon_read_past(tmp_path):
+    found = sheet(tmp_path, '[{"n": 1},\n{"n": oops},' + 16_000 * "\n" + '2,\n \t{"n": 3}]')
+    began = time.process_time()
+    assert [row for row in records(found) if not isinstance(row, RowError)] == [{"n": 1}, {"n": 3}]
+    assert time.process_time() - began < 1
 
 
 def test_an_archive_and_a_folder_give_the_files_that_lie_highest(tmp_path):

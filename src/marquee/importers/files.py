@@ -376,7 +376,7 @@ def _strict_cells(lines: list[str], delimiter: str) -> list[str] | None:
 # ---- JSON --------------------------------------------------------------------------------------
 
 _BETWEEN = re.compile(f"[,\\[\\]{_NOTHING}]*")
-_NEXT_OBJECT = re.compile(r"[\r\n]\s*(?=\{)")
+_NEXT_OBJECT = re.compile(r"[\r\n][ \t]*(?=\{)")
 _decode = json.JSONDecoder().raw_decode
 
 
