@@ -10,6 +10,7 @@ from contextlib import closing, contextmanager, suppress
 import pytest
 
 from marquee.adapters import sqlite
+from marquee.adapters.keys import OwnKeys
 from marquee.adapters.sqlite.database import connect
 from marquee.errors import Invalid, StoreAway, Unusable
 from tests.api.asking import eventually
@@ -102,6 +103,23 @@ def links(request, monkeypatch):
 def test_a_backup_is_there_under_its_name(links, path, tmp_path):
     assert sqlite.back_up(path, tmp_path / "none", tmp_path / "backup") > 0
     assert (tmp_path / "backup").exists()
+
+
+def test_what_is_restored_survives_a_power_cut(path, tmp_path, monkeypatch):
+    keys, there = tmp_path / "keys", tmp_path / "there"
+    OwnKeys(keys)
+    sqlite.back_up(path, keys, tmp_path / "backup")
+    flushed, fsync = set(), os.fsync
+
+    def flush(opened):
+        flushed.add(os.fstat(opened).st_ino)
+        fsync(opened)
+
+    monkeypatch.setattr(os, "fsync", flush)
+    members = sqlite.check_backup(tmp_path / "backup")
+    sqlite.restore(tmp_path / "backup", members, there / "marquee.db", there / "keys")
+    named = (there, there / "keys", *(there / "keys").iterdir())
+    assert all(each.stat().st_ino in flushed for each in named)
 
 
 def test_no_backup_is_made_of_what_is_not_ours(tmp_path):

@@ -128,7 +128,10 @@ def _exchange(fresh: Path, database: Path, keys: Path) -> Path | None:
         keys.mkdir(mode=0o700)
         for key in (fresh / "keys").iterdir():
             key.chmod(0o600)
+            durable.flush(key)  # what the database holds, SQLite has flushed
             key.rename(keys / key.name)
+        durable.flush(keys)
+    durable.flush(database.parent)
     return aside
 
 
