@@ -136,6 +136,15 @@ class TestSearch:
         await store.put(Movie("m", "Title"))
         assert await found_by(store, query) == []
 
+    async def test_signs_where_a_title_is_nothing_else(self, store):
+        for movie_id, title in {"m1": "$", "m2": "!!!", "m3": "$9.99"}.items():
+            await store.put(Movie(movie_id, title, genres=("Comedy",)))
+        for query, found in {"$": ["m1"], "!": ["m2"], "!!!": ["m2"]}.items():
+            assert await found_by(store, query) == found, query
+        for query in ("!!!!", "\u200b"):
+            assert await found_by(store, query) == [], query
+        assert await found_by(store, "$", "comedy") == ["m1"]
+
     async def test_genre_and_year(self, store):
         await store.put(WHOLE)
         await store.put(replace(BARE, genres=("Thriller",)))

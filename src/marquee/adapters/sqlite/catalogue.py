@@ -85,11 +85,15 @@ class SqliteCatalogue:
         where = ["title IS NOT NULL"]
         values: list[str | int] = []
         if query:
-            words = titles.words(query)
-            if not words:
+            words, key = titles.words(query), titles.place(query)
+            if not words or not key:
                 return [], None
-            where.append("no IN (SELECT rowid FROM movie_words WHERE movie_words MATCH ?)")
-            values.append(" ".join('"' + word.replace('"', '""') + '"*' for word in words))
+            if any(map(str.isalnum, "".join(words))):
+                where.append("no IN (SELECT rowid FROM movie_words WHERE movie_words MATCH ?)")
+                values.append(" ".join('"' + word.replace('"', '""') + '"*' for word in words))
+            else:  # "$", "!!!": to SQLite signs are no words, but of such a title they are the key
+                where.append("movie.title_key BETWEEN ? AND ?")
+                values += [key, f"{key}\U0010ffff"]
         source, order = "movie", "title_key, id"
         if genre is not None:
             source, order = OF_GENRE, "movie_genre.title_key, movie_genre.id"
