@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from tests.data import LOUDLY, MADE_UP, ROOT
+from tests.deploy.manifests import go
 
 FILES = sorted((ROOT / ".github/workflows").glob("*.yml"))
 
@@ -24,6 +25,17 @@ def jobs(name: str) -> dict[str, Any]:
 def test_nothing_that_is_used_can_be_exchanged(file: Path) -> None:
     for used in re.findall("uses: (.+)", file.read_text()):
         assert re.fullmatch(r"[\w/-]+@[0-9a-f]{40} # v[\d.]+", used) or (ROOT / used).is_file()
+
+
+@pytest.mark.servers
+@pytest.mark.timeout(1200)  # the first time it is built
+def test_actionlint_finds_nothing(tmp_path: Path) -> None:
+    alone = ("actionlint", "tool", "actionlint", "-shellcheck=", "-pyflakes=")
+    done = go(*alone, *FILES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    planted = tmp_path / "ci.yml"
+    planted.write_text((ROOT / ".github/workflows/ci.yml").read_text().replace("inputs.", "input."))
+    assert 'undefined variable "input"' in go(*alone, planted).stdout
 
 
 def test_ci_is_what_people_run(tmp_path: Path) -> None:
