@@ -54,8 +54,8 @@ class KeySource(Protocol):
     """Where the keys come from."""
 
     @property
-    def keys(self) -> tuple[jwt.PyJWK, ...]:
-        """The public keys as last heard, each bound to one of ``ALGORITHMS``; empty until they were
+    def keys(self) -> tuple[jwt.PyJWK, ...] | None:
+        """The public keys as last heard, each bound to one of ``ALGORITHMS``; None until they were
         had once. The same object as long as they are the same keys."""
         ...
 
@@ -93,7 +93,7 @@ class Verifier:
         self._audience = audience
         self._room = room
         self._now = now
-        self._keys: tuple[jwt.PyJWK, ...] = ()
+        self._keys: tuple[jwt.PyJWK, ...] | None = None
         self._by_name: dict[tuple[str | None, str], jwt.PyJWK] = {}
         self._good: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
 
@@ -126,7 +126,7 @@ class Verifier:
             await self._source.refresh()
             key = self._key(name)
         if key is None:
-            if not self._keys:
+            if self._keys is None:
                 raise StoreAway("The keys that tokens are checked with can't be had at present.")
             raise Unauthorized("The token is signed with an unknown key.")
         caller, end = self._check(token, key)
@@ -137,7 +137,7 @@ class Verifier:
 
     def _take_keys(self) -> None:
         self._keys = self._source.keys
-        self._by_name = {(key.key_id, key.algorithm_name): key for key in self._keys}
+        self._by_name = {(key.key_id, key.algorithm_name): key for key in self._keys or ()}
         self._good.clear()
 
     def _key(self, name: tuple[str | None, str]) -> jwt.PyJWK | None:

@@ -145,7 +145,7 @@ class Marquee:
         keys = self._keys
 
         async def have_keys() -> None:
-            if not keys.keys:
+            if keys.keys is None:
                 raise StoreAway("They were not read yet.")
 
         async def hear_issuer() -> None:

@@ -31,26 +31,24 @@ ALGORITHMS: dict[tuple[Any, Any], str] = {
 }
 """The one algorithm of each kind of key (``kty``, ``crv``)."""
 PUBLIC = ("kty", "crv", "n", "e", "x", "y", "kid")
+NO_KEY = (
+    "it has no key to check signatures with: RSA of 2048 bits and more (RS256), "
+    "EC P-256 (ES256) or Ed25519 (EdDSA)"
+)
 
 _JUNK = (jwt.PyJWTError, UnsupportedAlgorithm, ArithmeticError, LookupError, TypeError, ValueError)
 
 
 def parse_jwks(raw: bytes) -> tuple[jwt.PyJWK, ...]:
-    """The keys of a set that can be used here; others in it are left out.
-
-    Raises ``Unusable`` where there is none, or it is no key set at all.
-    """
+    """The keys of a set that can be used here; others in it are left out. Raises ``Unusable`` where
+    it is no key set at all."""
     try:
         entries = json.loads(raw)["keys"]
     except (LookupError, TypeError, ValueError, RecursionError) as error:
         raise Unusable("it is not a JSON Web Key Set") from error
-    keys = tuple(filter(None, map(_parse_key, entries if isinstance(entries, list) else [])))
-    if not keys:
-        raise Unusable(
-            "it has no key to check signatures with: RSA of 2048 bits and more (RS256), "
-            "EC P-256 (ES256) or Ed25519 (EdDSA)"
-        )
-    return keys
+    if not isinstance(entries, list):
+        raise Unusable("it is not a JSON Web Key Set")
+    return tuple(filter(None, map(_parse_key, entries)))
 
 
 def _parse_key(jwk: Any) -> jwt.PyJWK | None:
@@ -78,8 +76,9 @@ class Jwks:
     """A key set that is read ``every`` so many seconds (after a failure, every ``retry``), each
     time within ``limit`` seconds.
 
-    A failure leaves the keys as they were and is logged once. ``keys`` is empty until they were
-    had once, and the same object as long as they are the same keys.
+    A failure leaves the keys as they were and is logged once; a set without a key that can be used
+    leaves none, and is logged, too. ``keys`` is None until they were had once, and the same object
+    as long as they are the same keys.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class Jwks:
         limit: float = TIME_LIMIT,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.keys: tuple[jwt.PyJWK, ...] = ()
+        self.keys: tuple[jwt.PyJWK, ...] | None = None
         self.problem: str | None = None
         self._where = where
         self._read = read
@@ -121,11 +120,13 @@ class Jwks:
             await asyncio.sleep(self._every if self.problem is None else self._retry)
 
     def take(self, raw: bytes) -> None:
-        """Use this key set. Raises ``Unusable`` where there is no key in it to use."""
+        """Use this key set, and no key that it lacks. Raises ``Unusable`` where none is left."""
         if raw != self._raw:
             self.keys = parse_jwks(raw)
             self._raw = raw
             log.info("%d keys for tokens read from %s", len(self.keys), self._where)
+        if not self.keys:
+            raise Unusable(NO_KEY)
 
     async def _shared_load(self) -> None:
         if self._load is None:
