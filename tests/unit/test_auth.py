@@ -537,7 +537,8 @@ async def test_the_same_keys_are_the_same_object(tmp_path):
     assert source.keys is keys
 
 
-def test_a_file_must_be_good_to_begin_with(tmp_path):
+def test_a_file_must_be_good_to_begin_with(tmp_path, caplog):
+    caplog.set_level(logging.INFO)
     with pytest.raises(Unusable, match="No such file"):
         jwks_file(tmp_path / "jwks.json")
     (tmp_path / "jwks.json").write_bytes(b"{}")
@@ -547,6 +548,7 @@ def test_a_file_must_be_good_to_begin_with(tmp_path):
         (tmp_path / "jwks.json").write_bytes(raw)
         with pytest.raises(Unusable, match=why):
             jwks_file(tmp_path / "jwks.json")
+    assert not caplog.records  # one line, which is the error's, is enough
 
 
 # ---- keys at a URL -----------------------------------------------------------------------------

@@ -121,12 +121,13 @@ class Jwks:
 
     def take(self, raw: bytes) -> None:
         """Use this key set, and no key that it lacks. Raises ``Unusable`` where none is left."""
-        if raw != self._raw:
-            self.keys = parse_jwks(raw)
-            self._raw = raw
-            log.info("%d keys for tokens read from %s", len(self.keys), self._where)
+        if raw == self._raw and self.keys:
+            return
+        self.keys = parse_jwks(raw)
+        self._raw = raw
         if not self.keys:
             raise Unusable(NO_KEY)
+        log.info("%d keys for tokens read from %s", len(self.keys), self._where)
 
     async def _shared_load(self) -> None:
         if self._load is None:
