@@ -46,8 +46,14 @@ def missing_targets(page: Path) -> Iterator[str]:
 
 
 def missing_tests(page: Path) -> Iterator[str]:
-    """Tests `file::name` that the page points to and that are not there."""
-    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", page.read_text("utf-8")):
+    """Tests `file::name` that the page points to and that are not there, and lines of a table of
+    tests without any."""
+    text = page.read_text("utf-8")
+    for rows in re.findall(r"^\|.+\| test \|\n\|[-|]+\|\n((?:\|.+\|\n)+)", text, re.MULTILINE):
+        for row in rows.splitlines():
+            if not re.search(r"`tests/[\w/]+\.py::\w+` \|$", row):
+                yield f"no test is named for {row}"
+    for file, name in re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", text):
         path = ROOT / file
         if not path.exists() or not re.search(rf"\bdef {name}\(", path.read_text("utf-8")):
             yield f"there is no test {file}::{name}"
