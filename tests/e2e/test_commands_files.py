@@ -288,6 +288,16 @@ def test_what_an_emptied_file_had_in_its_log_is_kept_aside(server, tmp_path):
     assert (aside / "marquee.db-wal").read_bytes() == b"what was rated last"
 
 
+def test_a_restore_takes_the_place_of_no_folder(server, tmp_path):
+    backup, folder = tmp_path / "backup.zip", tmp_path / "folder"
+    ok("backup", backup, data=server.data)
+    folder.mkdir()
+    url = f"sqlite:///{folder}"
+    says = refused(in_process("restore", backup, data=tmp_path / "data", ratings_url=url))
+    assert f"{folder} is no file" in says
+    assert sorted(tmp_path.iterdir()) == [backup, folder]
+
+
 def test_each_restore_of_a_second_keeps_what_was_there(server, tmp_path):
     backup, data = tmp_path / "backup.zip", tmp_path / "other"
     ok("backup", backup, data=server.data)

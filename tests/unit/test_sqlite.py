@@ -1,11 +1,13 @@
 """The embedded store's file: copied while it is written, and read by whoever can."""
 
+import errno
 import os
 import sqlite3
 import stat
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
+from pathlib import Path
 
 import pytest
 
@@ -120,6 +122,29 @@ def test_what_is_restored_survives_a_power_cut(path, tmp_path, monkeypatch):
     sqlite.restore(tmp_path / "backup", members, there / "marquee.db", there / "keys")
     named = (there, there / "keys", *(there / "keys").iterdir())
     assert all(each.stat().st_ino in flushed for each in named)
+
+
+def test_keys_may_be_on_another_disk_than_the_database(path, tmp_path, monkeypatch):
+    keys = tmp_path / "elsewhere" / "keys"
+    OwnKeys(keys)
+    sqlite.back_up(path, keys, tmp_path / "backup")
+    rename = os.rename
+
+    def within(old, new):
+        if len({keys in (Path(each), *Path(each).parents) for each in (old, new)}) > 1:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+        rename(old, new)
+
+    monkeypatch.setattr(os, "rename", within)
+    kept = (keys / "ed25519.pem").read_bytes()
+    aside = sqlite.restore(
+        tmp_path / "backup", sqlite.check_backup(tmp_path / "backup"), path, keys
+    )
+    for restored in (path, aside / path.name):
+        sqlite.prepare(restored)
+    for folder in (keys, aside / "keys"):
+        assert (folder / "ed25519.pem").read_bytes() == kept
+        assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
 def test_no_backup_is_made_of_what_is_not_ours(tmp_path):

@@ -1,6 +1,7 @@
 """Everything in one SQLite file and in the memory of the one process."""
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -42,7 +43,8 @@ def database_file(settings: Settings) -> Path:
     data: Path = settings["data"]
     file = Path(ratings.removeprefix("sqlite:///")) if ratings else data / "marquee.db"
     try:
-        file.stat()
+        if not stat.S_ISREG(file.stat().st_mode):
+            raise Unusable(f"{file} is no file: name one with ratings_url.")
     except FileNotFoundError:
         pass  # it is made, or missed, by who opens it
     except OSError as error:

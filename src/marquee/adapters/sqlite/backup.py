@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import shutil
 import sqlite3
 import tempfile
 import time
@@ -114,23 +115,29 @@ def check_backup(file: Path) -> list[str]:
 
 
 def _exchange(fresh: Path, database: Path, keys: Path) -> Path | None:
-    there = [Path(f"{database}{suffix}") for suffix in ("", "-wal", "-shm")]
-    there = [path for path in (*there, keys) if path.exists()]
+    """The keys first, which may be on another disk: the database is away for a moment only."""
+    there = [path for end in ("", "-wal", "-shm") if (path := Path(f"{database}{end}")).exists()]
+    former = list(keys.iterdir()) if keys.exists() else []
     aside = None
-    if there:
+    if there or former:
         now = time.strftime("%Y%m%d-%H%M%S")
         aside = Path(tempfile.mkdtemp(prefix=f"before-restore-{now}-", dir=database.parent))
+    if aside and former:
+        (aside / keys.name).mkdir(mode=0o700)
+        for key in former:
+            shutil.move(key, aside / keys.name)
+    if (fresh / "keys").exists():
+        keys.mkdir(mode=0o700, exist_ok=True)
+        for key in (fresh / "keys").iterdir():
+            key.chmod(0o600)
+            shutil.move(key, keys)
+            durable.flush(keys / key.name)  # what the database holds, SQLite has flushed
+        durable.flush(keys)
+    if aside:
         for path in there:
             path.rename(aside / path.name)
     (fresh / DATABASE).chmod(0o600)  # as it was: in it are who rated what
     (fresh / DATABASE).rename(database)
-    if (fresh / "keys").exists():
-        keys.mkdir(mode=0o700)
-        for key in (fresh / "keys").iterdir():
-            key.chmod(0o600)
-            durable.flush(key)  # what the database holds, SQLite has flushed
-            key.rename(keys / key.name)
-        durable.flush(keys)
     durable.flush(database.parent)
     return aside
 
