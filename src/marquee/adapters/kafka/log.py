@@ -79,6 +79,7 @@ class KafkaLog:
         self._facts = Facts("", 0)
         self._held: dict[int, Held] = {}
         self._seeks: dict[int, int] = {}
+        self._moved: set[int] = set()  # by others: the totals may be another log's by now
         self._missing: dict[int, str] = {}
         self._idle = False
         self._look_at = 0.0
@@ -105,10 +106,11 @@ class KafkaLog:
 
     def seek(self, partition: int, position: int) -> None:
         self._seeks[partition] = position
+        self._moved.add(partition)
 
     def again(self, batch: Batch) -> None:
         if batch.start is not None:
-            self.seek(batch.partition, batch.start)
+            self._seeks[batch.partition] = batch.start
 
     async def done(self, batch: Batch) -> None:
         pass  # Kafka keeps it by time
@@ -232,29 +234,33 @@ class KafkaLog:
             held.records.extend(run.contents[expected - run.first :])
         elif held.doubted != expected:
             held.doubted = expected  # it may be from before a seek: read it once more
-            self.seek(run.partition, held.at)
+            self._seeks[run.partition] = held.at
             held.begin(None)
         else:
             held.begin(None)
             self._missing[run.partition] = f"records {expected}-{run.first - 1} are missing"
 
     async def _settle(self, source: Source) -> None:
-        """Read on from where was sought, and begin what is new where the totals stand."""
+        """Read on from where was sought, and begin what is new where the totals stand: in a log
+        that is still the one that they were folded from."""
         seeks, self._seeks = self._seeks, {}
         held = self._held
         await self._begin(
             source, {p: at for p, at in seeks.items() if p in held and not held[p].lost}
         )
         lost, self._missing = self._missing, {}
-        new = [p for p in held if held[p].at is None and not held[p].lost and p not in lost]
-        positions = await self._positions(new)
+        unsure = {p for p in held if held[p].at is None} | (self._moved & held.keys())
+        unsure -= lost.keys() | {p for p in held if held[p].lost}
+        positions = await self._positions(unsure)
         if positions:
             found, losses = await self._ask(weigh, positions)
             if found.id != self._facts.id:
                 source.broken = True
                 return
             lost |= losses
-        await self._begin(source, {p: at.offset for p, at in positions.items() if p not in lost})
+        self._moved.clear()
+        new = {p: at.offset for p, at in positions.items() if p not in lost and held[p].at is None}
+        await self._begin(source, new)
         if lost:
             await source.leave_out(lost)
             for partition, why in lost.items():
