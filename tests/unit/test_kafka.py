@@ -1,5 +1,6 @@
 """From where a consumer of Kafka reads on, without one."""
 
+import asyncio
 from collections import deque
 
 import pytest
@@ -9,7 +10,7 @@ from marquee.adapters.kafka.client import Facts
 from marquee.adapters.kafka.source import Given, Run
 from marquee.adapters.memory import MemoryNotices
 from marquee.aggregation import Aggregator
-from marquee.errors import LogLost
+from marquee.errors import LogLost, Unusable
 from marquee.model import RatingChanged
 from tests.simulator.stores import MemoryTotals, MovieDisk
 
@@ -52,6 +53,7 @@ def topic(monkeypatch):
     topic = Topic()
     monkeypatch.setattr(log, "Source", lambda *_, **__: Source(topic))
     monkeypatch.setattr(log, "facts", lambda *_: topic.facts)
+    monkeypatch.setattr(log, "partitions", lambda *_: topic.facts.partitions)
     monkeypatch.setattr(continuity, "losses", topic.losses)
     return topic
 
@@ -90,3 +92,14 @@ async def test_a_position_that_was_moved_in_this_topic_is_read_on_from(events, m
     movies.positions[0], movies.marks[0] = 1, f"one m|{bytes(16).hex()} 1"
     assert [await stage.step(3) for _ in range(4)] == [0, 3, 3, 2]
     assert movies.positions[0] == 9
+
+
+async def test_a_topic_with_other_partitions_than_were_agreed_is_refused(events, topic, movies):
+    """Else half of its events would be in partitions that are not theirs, and poison."""
+    await events.agree(1)
+    assert (await events.poll(3)).end == 3
+    topic.facts = Facts("another", 2)
+    stage = Aggregator(events, MemoryTotals(movies, int), MemoryNotices())
+    async with asyncio.timeout(10):
+        with pytest.raises(Unusable, match="has 2 partitions"):
+            await stage.run()

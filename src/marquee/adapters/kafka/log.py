@@ -77,6 +77,7 @@ class KafkaLog:
         self._seen = ""
         self._source: Source | None = None
         self._facts = Facts("", 0)
+        self._slots = 0
         self._held: dict[int, Held] = {}
         self._seeks: dict[int, int] = {}
         self._moved: set[int] = set()  # by others: the totals may be another log's by now
@@ -138,8 +139,10 @@ class KafkaLog:
     # ---- beside the port
 
     async def agree(self, slots: int) -> None:
-        """Raises ``Unusable`` where the topic was made with another number of slots."""
+        """Raises ``Unusable`` where the topic was made with another number of slots, as does each
+        poll from then on: it may be made anew, or get more partitions."""
         check_slots(self._address, await self._ask(partitions), slots)
+        self._slots = slots
 
     def stopped(self) -> int:
         """How many partitions of ours stand still, until a rebuild."""
@@ -183,6 +186,7 @@ class KafkaLog:
 
     async def _open(self) -> Source:
         found = await self._ask(facts)
+        check_slots(self._address, found.partitions, self._slots or found.partitions)
         if self._source is not None:
             await self._source.close()
         self._facts = found
