@@ -7,8 +7,9 @@ from cassandra.connection import ConnectionShutdown
 
 from marquee.adapters import cassandra
 from marquee.adapters.cassandra.address import Address, parse
-from marquee.adapters.cassandra.cluster import is_unanswered
+from marquee.adapters.cassandra.cluster import Agreements, is_unanswered
 from marquee.adapters.cassandra.migration import statements, steps
+from marquee.adapters.cassandra.ratings import SECOND
 from marquee.errors import StoreAway, Unusable
 
 
@@ -96,6 +97,22 @@ def test_a_read_must_not_miss_what_was_written(consistency, replication, good):
     else:
         with pytest.raises(Unusable):
             parse(url)
+
+
+class Keyspace(cassandra.Cassandra):
+    """Without a server."""
+
+    def __init__(self):
+        super().__init__("cassandra://h/k")
+        self._agreements = Agreements(b"", 1)
+
+
+def test_while_clocks_differ_the_latest_node_tells_the_time_of_all():
+    """Else a rating that was cut in half would come to be above one that was acknowledged later."""
+    one, other = Keyspace(), Keyspace()
+    one._aheads.extend((0, 20 * SECOND, 3 * SECOND))
+    other._aheads.extend((3 * SECOND, 20 * SECOND, 0))
+    assert abs(one.now() - other.now()) < SECOND
 
 
 def test_a_password_is_shown_to_nobody():

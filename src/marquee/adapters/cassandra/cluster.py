@@ -233,13 +233,14 @@ class Cassandra:
     # ---- what it knows
 
     def now(self) -> int:
-        """The store's time: measured every second, in between carried by the monotonic clock.
-        Raises ``StoreAway`` before it was, and where the nodes have no time in common."""
+        """The store's time: measured every second, in between carried by the monotonic clock. Of
+        its nodes' the latest: whichever answered last, it is the same one in all processes. Raises
+        ``StoreAway`` before it was measured, and where the nodes have no time in common."""
         if self._agreements is None:
             raise self._is_away()
         if self._apart:
             raise StoreAway(APART)
-        return ticks() + self._aheads[-1]
+        return ticks() + max(self._aheads)
 
     @property
     def agreements(self) -> Agreements:
