@@ -235,6 +235,10 @@ class Relay:
     async def sweep(self, shard: Shard) -> bool:
         """Sweep the next bucket in which there is something; whether any was due."""
         due = self._due(await self._outbox.now())
+        if shard.swept > due + 1:  # the store's clocks were set back: what is sent now was swept
+            await self._outbox.swept(shard.number, self._name, due)
+            self._drop(shard)  # to begin with it anew
+            return False
         minute, rows = shard.swept, 0
         while minute < due and not rows and self._holds(shard):
             minute += 1

@@ -16,6 +16,7 @@ from marquee.adapters.cassandra.address import parse
 from marquee.adapters.cassandra.migration import Agreed, make_keyspace, steps, use_keyspace
 from marquee.errors import StoreAway, Unusable
 from marquee.model import REMOVED, Rating
+from marquee.relay import Relay
 from marquee.schemas import in_silence
 from tests.support import cassandra as keyspaces
 from tests.support.tasks import eventually, running
@@ -59,6 +60,10 @@ async def is_away(keyspace, why=""):
     except StoreAway as away:
         return why in str(away)
     return False
+
+
+async def is_back(keyspace):
+    return not await is_away(keyspace)
 
 
 class TestMigration:
@@ -297,6 +302,34 @@ class TestUnswept:
         assert any("relay" in str(fault) for _, fault in cassandra.diagnose(new))
 
 
+class TestSetBack:
+    """Ratings are refused while their intents would be in minutes that were swept already."""
+
+    async def test_until_a_relay_has_seen_it(self, new, monkeypatch):
+        monkeypatch.setattr(cluster, "LOOK_EVERY", 0)
+        cassandra.migrate(new)
+        ahead = time.time_ns() // 60_000_000_000 + 60
+        async with keyspaces.connected(new) as keyspace:
+            ratings = cassandra.CassandraRatings(keyspace)
+            before = await ratings.write("u", "m", 5)
+            with asked(new) as session:
+                session.execute("UPDATE lease SET swept = %s WHERE shard = 7 IF EXISTS", (ahead,))
+            await eventually(partial(is_away, keyspace, "set back"))
+            for call in (
+                ratings.write("u", "m", 6),
+                ratings.merge([Rating("u", "m", 6, before.version + 1)]),
+                ratings.erase("u"),
+            ):
+                with pytest.raises(StoreAway, match="set back"):
+                    await call
+            assert await ratings.read("u", "m") == before
+            relay = Relay(cassandra.CassandraOutbox(keyspace, ratings), None)
+            await relay.attend()
+            await relay.sweep(relay.shards[7])
+            await eventually(partial(is_back, keyspace))
+            assert (await ratings.write("u", "m", 6)).version > before.version
+
+
 class TestRelays:
     async def test_an_attendance_that_comes_late_undoes_no_newer_one(self, keyspace, ratings):
         """As from a node that was frozen."""
@@ -316,7 +349,7 @@ class TestRatings:
             assert (found and found.value) == stands
 
     async def test_a_process_that_is_behind_writes_above_what_it_finds(self, keyspace, ratings):
-        async with keyspaces.connected(keyspaces.shared(), behind=60 * MINUTE) as other:
+        async with keyspaces.connected(keyspaces.shared(), behind=5 * MINUTE) as other:
             behind = cassandra.CassandraRatings(other)
             first = await ratings.write("u", "m", 5)
             second = await behind.write("u", "m", 6)

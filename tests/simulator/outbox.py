@@ -346,7 +346,7 @@ class MemoryOutbox(Statements):
     def swept(self, shard: int, relay: str, minute: int) -> bool:
         if not self._holds(shard, relay):
             return False
-        self._disk.swept[shard] = max(minute, self._disk.swept[shard])
+        self._disk.swept[shard] = minute
         return True
 
     @between_points

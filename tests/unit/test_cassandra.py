@@ -7,10 +7,12 @@ from cassandra.connection import ConnectionShutdown
 
 from marquee.adapters import cassandra
 from marquee.adapters.cassandra.address import Address, parse
-from marquee.adapters.cassandra.cluster import Agreements, is_unanswered
+from marquee.adapters.cassandra.cluster import SWEPT, Agreements, is_unanswered
 from marquee.adapters.cassandra.migration import statements, steps
-from marquee.adapters.cassandra.ratings import SECOND
+from marquee.adapters.cassandra.outbox import HELD
+from marquee.adapters.cassandra.ratings import MINUTE, SECOND, SEND
 from marquee.errors import StoreAway, Unusable
+from marquee.model import Rating
 
 
 def test_a_whole_address(tmp_path):
@@ -100,11 +102,50 @@ def test_a_read_must_not_miss_what_was_written(consistency, replication, good):
 
 
 class Keyspace(cassandra.Cassandra):
-    """Without a server."""
+    """Without a server: ``swept`` is what its leases say, and nothing else is there."""
 
     def __init__(self):
         super().__init__("cassandra://h/k")
         self._agreements = Agreements(b"", 1)
+        self.swept_minute = self.now() // MINUTE - 3
+        self.until = 0
+        self.sent = 0
+
+    async def execute(self, cql, values=(), *, serial=False):
+        self.sent += cql == SEND
+        if cql == SWEPT:
+            return [(0, self.swept_minute)]
+        return [("a", self.until, self.swept_minute)] if cql == HELD else []
+
+    async def compare_and_set(self, cql, values):
+        return True
+
+
+async def test_nothing_is_sent_into_a_minute_that_was_swept():
+    """As where the clocks of all nodes were an hour ahead, and were set right."""
+    keyspace = Keyspace()
+    ratings = cassandra.CassandraRatings(keyspace)
+    keyspace.swept_minute += 60
+    await keyspace._look()
+    for call in (ratings.write("u", "m", 5), ratings.merge([Rating("u", "m", 5, 1)])):
+        with pytest.raises(StoreAway, match="set back"):
+            await call
+    with pytest.raises(StoreAway, match="set back"):
+        await keyspace.probe()
+    assert not keyspace.sent
+    keyspace.swept_minute -= 60
+    await keyspace._look()
+    await keyspace.probe()
+    await ratings.write("u", "m", 5)
+    assert keyspace.sent == 1
+
+
+async def test_a_lease_from_before_clocks_were_set_back_holds_nothing():
+    keyspace = Keyspace()
+    outbox = cassandra.CassandraOutbox(keyspace, cassandra.CassandraRatings(keyspace))
+    for ahead, is_held in ((5, True), (60, True), (3600, False)):
+        keyspace.until = keyspace.now() + ahead * SECOND
+        assert (await outbox.lease(0, "b", 6) is None) == is_held
 
 
 def test_while_clocks_differ_the_latest_node_tells_the_time_of_all():

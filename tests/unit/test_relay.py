@@ -33,6 +33,7 @@ class World:
 
     def __init__(self, shards=1, page=100):
         self.now = START
+        self.set_back_by = 0
         self.disk = IntentDisk(now=lambda: self.now, shards=shards)
         self.outbox = Outbox(self.disk, page=page)
         self.topic = Topic(LogDisk())
@@ -44,7 +45,7 @@ class World:
             self.paused.append(seconds)
 
         def clock():
-            return self.now / SECOND
+            return (self.now + self.set_back_by) / SECOND
 
         return Relay(self.outbox, self.topic, name, clock=clock, pause=pause)
 
@@ -71,6 +72,11 @@ class World:
 
     def pass_time(self, seconds):
         self.now += round(seconds * SECOND)
+
+    def set_back(self, seconds):
+        """The store's clock, not the relays'."""
+        self.set_back_by += round(seconds * SECOND)
+        self.now -= round(seconds * SECOND)
 
 
 class Outbox(MemoryOutbox):
@@ -390,6 +396,31 @@ async def test_passes_over_what_is_empty_in_one_go():
     while await relay.sweep(shard):
         pass
     assert kept == [(world.now - 600 * SECOND) // MINUTE, world.now // MINUTE - 3]
+
+
+async def test_what_is_sent_after_the_stores_clock_was_set_back():
+    """It was an hour ahead, and what that hour will hold was swept while it was empty."""
+    world = World()
+    world.pass_time(3600)
+    relay = await world.holder()
+    await relay.poll(relay.shards[0])
+    while await relay.sweep(relay.shards[0]):
+        pass
+    world.set_back(3600)
+    rating = await world.store.write("u0", "m", 5)
+    (half,) = await world.send("u1")
+    for _ in range(3):
+        await relay.attend()
+        await relay.sweep(relay.shards[0])
+    await relay.attend()
+    await relay.poll(relay.shards[0])
+    assert world.told() == ["u0", "u1"], "it does not wait for an hour to pass"
+    world.pass_time(300)
+    await relay.attend()
+    while await relay.sweep(relay.shards[0]):
+        pass
+    assert world.told() == ["u0", "u1"]
+    assert [await world.store.read(user, "m") for user in ("u0", "u1")] == [rating, half]
 
 
 async def test_what_was_not_kept_is_not_swept():

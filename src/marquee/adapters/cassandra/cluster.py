@@ -23,7 +23,7 @@ from ...errors import NotMade, StoreAway, Unusable
 from ...troubles import Trouble
 from .address import check_overlap, parse
 from .driver import AWAY, ERRORS, TIME, connect, copies_of, make_cluster, serial_level
-from .migration import MIGRATE, check_movies, check_schema, floor_name, schema_of
+from .migration import MIGRATE, MINUTE, check_movies, check_schema, floor_name, schema_of
 
 TRIES = 3
 """Of a statement whose answer did not come. It is the same one, version or condition included, so
@@ -61,6 +61,9 @@ SETTLE = "INSERT INTO agreement (name, value) VALUES (?, ?) IF NOT EXISTS"
 SWEPT = "SELECT shard, swept FROM lease WHERE shard IN ?"
 
 NOT_MADE = f"The rating store has no schema yet: {MIGRATE}."
+SET_BACK = (
+    "The rating store's clocks were set back: until a relay has seen it, no ratings are taken."
+)
 UNSWEPT = "No relay has swept the outbox for days: until one does, no ratings are taken."
 APART = "The clocks of the rating store's nodes are more than a minute apart: have NTP set them."
 
@@ -143,6 +146,7 @@ class Cassandra:
         self._aheads = deque([0], MEASURES)
         self._apart = False
         self._unswept = False
+        self._swept_to = 0
         self._heard = 0.0
         self._silent = False
 
@@ -190,7 +194,7 @@ class Cassandra:
     async def probe(self) -> None:
         """Raises ``StoreAway`` where ratings can't be taken at present."""
         self.check_swept()
-        self.now()
+        self.check_open(self.now())
         await self.execute(RECALL, ("shards",))
 
     # ---- asking
@@ -240,7 +244,7 @@ class Cassandra:
             raise self._is_away()
         if self._apart:
             raise StoreAway(APART)
-        return ticks() + max(self._aheads)
+        return self._latest()
 
     @property
     def agreements(self) -> Agreements:
@@ -252,6 +256,12 @@ class Cassandra:
         """Raises ``StoreAway`` where intents may be gone before anybody has seen them."""
         if self._unswept:
             raise StoreAway(UNSWEPT)
+
+    def check_open(self, at: int) -> None:
+        """Raises ``StoreAway`` where what is sent at that time would be in a bucket that was swept,
+        and that nobody reads again."""
+        if at // MINUTE <= self._swept_to:
+            raise StoreAway(SET_BACK)
 
     async def swept(self) -> list[int]:
         """Of each shard, in order, the minute of the last bucket that was swept."""
@@ -377,20 +387,29 @@ class Cassandra:
         heard, look = time.monotonic(), 0.0
         while time.monotonic() < heard + LOST_SECONDS:
             with suppress(StoreAway):
-                if time.monotonic() >= look:
-                    look = time.monotonic() + LOOK_EVERY
-                    await self._look()
                 await self._measure()
                 self._trouble.over()
                 heard = time.monotonic()
+                if heard >= look or self._apart or self._is_set_back():
+                    look = heard + LOOK_EVERY
+                    await self._look()
             await asyncio.sleep(1)
         log.warning("%s: nothing was heard for a while", self.address)
 
     async def _look(self) -> None:
-        unswept = self.now() // 60_000_000 - min(await self.swept())
-        self._unswept = unswept > UNSWEPT_MINUTES
+        swept = await self.swept()
+        self._swept_to = max(swept)
+        self._unswept = self._latest() // MINUTE - min(swept) > UNSWEPT_MINUTES
         if self._unswept:
             log.error(UNSWEPT)
+        if self._is_set_back():
+            self._trouble.tell(SET_BACK)
+
+    def _latest(self) -> int:
+        return ticks() + max(self._aheads)
+
+    def _is_set_back(self) -> bool:
+        return self._latest() // MINUTE <= self._swept_to
 
     async def _measure(self) -> None:
         bound = (await self._statement(TIME)).bind(())

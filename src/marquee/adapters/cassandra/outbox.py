@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from ...model import NEVER, REMOVED, Applied, Rating, RatingChanged
 from ...ports import Intent, Lease
-from .cluster import Cassandra
+from .cluster import CLOCKS_APART, Cassandra
 from .ratings import ERASURE, MINUTE, SECOND, CassandraRatings, each
 
 BUCKET = """
@@ -41,9 +41,10 @@ class CassandraOutbox:
     async def lease(self, shard: int, relay: str, seconds: float) -> Lease | None:
         holder, until, swept = await self._held(shard)
         now = self._cassandra.now()
-        if holder != relay and until > now:
-            return None
         ours = (relay, now + int(seconds * SECOND))
+        # One that lasts longer is of before the store's clocks were set back.
+        if holder != relay and now < until <= ours[1] + CLOCKS_APART:
+            return None
         taken = await self._cassandra.compare_and_set(TAKE, (*ours, shard, holder, until))
         return Lease(shard, swept) if taken or (await self._held(shard))[:2] == ours else None
 

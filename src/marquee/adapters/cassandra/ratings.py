@@ -163,6 +163,7 @@ class CassandraRatings:
         shard = zlib.crc32(pair) % self._cassandra.agreements.shards
         while True:
             at = self._cassandra.now()
+            self._cassandra.check_open(at)
             user_id, movie_id, value, version = rating
             intent = (shard, at // MINUTE, at, version, user_id, movie_id, value)
             if trace := self._here():
