@@ -32,9 +32,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
 
+from marquee import config
 from marquee.adapters.keys import Jwks, OwnKeys, jwks_file, jwks_url, parse_jwks
 from marquee.errors import Invalid, StoreAway, Unusable
 from marquee.http.auth import LEEWAY, MAX_LENGTH, Caller, Unauthorized, Verifier, bearer
+from marquee.wiring.keys import token_keys
 from tests.support.tasks import until
 
 ISSUER = "https://issuer.example"
@@ -703,6 +705,21 @@ async def test_a_failing_issuer_leaves_the_keys(issuer, status, body, why):
     await source.refresh()
     assert why in source.problem
     assert await verifier.verify(token(sub="bob"))
+
+
+async def test_what_is_secret_in_the_url_of_keys_is_told_nobody(caplog, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+
+    def keys(url):
+        return token_keys(config.load({}, {"MARQUEE_JWKS": url}))
+
+    await keys("http://127.0.0.1:1/jwks?access_token=s3cret").refresh()
+    assert "http://127.0.0.1:1/jwks?access_token=*** can't be read" in caplog.text
+    assert "s3cret" not in caplog.text
+    for url in ("ftp://h/?token=s3cret", "https:///?token=s3cret", "https://u:s3cret@h/jwks"):
+        with pytest.raises(Unusable, match=r"\*\*\*.* must be http") as refused:
+            keys(url)
+        assert "s3cret" not in str(refused.value)
 
 
 async def test_an_issuer_that_is_gone_leaves_the_keys(monkeypatch):

@@ -11,8 +11,8 @@ def token_keys(settings: Settings) -> OwnKeys | Jwks:
     jwks: str = settings["jwks"]
     if not jwks:
         return own_keys(settings)
-    if jwks.startswith(("http://", "https://")):
-        return jwks_url(jwks)
+    if "://" in jwks:
+        return jwks_url(jwks, settings.shown("jwks"))
     return jwks_file(Path(jwks))
 
 

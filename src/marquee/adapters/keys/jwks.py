@@ -200,6 +200,7 @@ def jwks_file(path: Path, *, every: float = 1.0) -> Jwks:
 
 def jwks_url(
     url: str,
+    told: str = "",
     *,
     every: float = 300.0,
     retry: float = 10.0,
@@ -208,9 +209,15 @@ def jwks_url(
     clock: Callable[[], float] = time.monotonic,
 ) -> Jwks:
     """The key set at a URL (http or https). Nothing is asked of it before ``watch`` or ``refresh``,
-    so it may be away at the start. Raises ``Unusable`` for any other kind of URL."""
-    if urlsplit(url).scheme not in ("http", "https") or not urlsplit(url).hostname:
-        raise Unusable(f"The key set {url} can't be used: its URL must be http:// or https://.")
+    so it may be away at the start. ``told``: the URL as others may see it, without what is secret
+    in it. Raises ``Unusable`` for any other kind of URL."""
+    told = told or url
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or "@" in parts.netloc:
+        raise Unusable(
+            f"The key set {told} can't be used: its URL must be http:// or https://, without a "
+            "login."
+        )
     opener = _opener()
 
     def read() -> bytes:
@@ -222,7 +229,7 @@ def jwks_url(
             error.close()
             raise
 
-    return Jwks(url, read, every=every, retry=retry, pause=pause, limit=limit, clock=clock)
+    return Jwks(told, read, every=every, retry=retry, pause=pause, limit=limit, clock=clock)
 
 
 class _Readable(Protocol):
