@@ -155,6 +155,14 @@ def test_broken_json_with_empty_lines_behind_it_is_soon_read_past(tmp_path):
     assert time.process_time() - began < 1
 
 
+def test_a_name_is_one_line_that_no_terminal_obeys(tmp_path):
+    with zipfile.ZipFile(tmp_path / "theirs.zip", "w") as archive:
+        archive.writestr("a\x1b[2J\n9 rows read.csv", "Title\nX\n")
+    (found,) = find_files(tmp_path / "theirs.zip")
+    assert found.name == "a\\x1b[2J\\n9 rows read.csv"
+    assert records(Sheet(found)) == [{"title": "X"}]
+
+
 def test_an_archive_and_a_folder_give_the_files_that_lie_highest(tmp_path):
     with zipfile.ZipFile(tmp_path / "export.zip", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("ml/b.csv", TABLE)

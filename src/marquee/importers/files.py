@@ -49,6 +49,8 @@ class File:
             with suppress(ValueError):  # whoever packed it may have left the date out
                 date = datetime(*member.date_time, tzinfo=UTC)
                 self.modified = int(date.timestamp()) * 1_000_000
+        if not self.name.isprintable():  # whoever packed it may want a terminal to obey it
+            self.name = repr(self.name)[1:-1]
 
     def open(self) -> IO[bytes]:
         self.done = 0
