@@ -27,8 +27,11 @@ NUMBER = re.compile(r"(?:[0-9]{1,20}(?:\.[0-9]{0,20})?|\.[0-9]{1,20})(?:[eE][+-]
 URL = re.compile(r"\S+://\S+")
 LOGIN = re.compile("(://[^/:@]*):(?:[^?]*|[^/@]*)@")
 """Up to a password's end. PostgreSQL takes one with a ? in it."""
-SECRET = re.compile("pass(?!file)|pwd|secret|token|credential|api_?key", re.IGNORECASE)
-"""What is in the name of a URL's parameter whose value is nobody's to see."""
+NAMES = "pass(?!file)|pwd|secret|token|credential|api_?key"
+SECRET = re.compile(NAMES, re.IGNORECASE)
+"""What is in the name of a parameter whose value is nobody's to see: of a URL, or of what somebody
+has put in the place of one, as PostgreSQL's own tools take it."""
+WORD = re.compile(rf"(?<!\S)(\w*(?:{NAMES})\w*\s*=\s*)(?:'[^']*'|\S+)", re.IGNORECASE)
 
 
 class Malformed(ValueError):
@@ -164,7 +167,7 @@ class Settings:
 
 
 def without_passwords(text: str) -> str:
-    return URL.sub(lambda url: masked(url[0]), text)
+    return WORD.sub(r"\1***", URL.sub(lambda url: masked(url[0]), text))
 
 
 def masked(url: str) -> str:

@@ -172,6 +172,8 @@ def test_a_password_is_masked(tmp_path):
     assert "https://user:***@keys.example/jwks" in shown
     shown = in_process("doctor", data=tmp_path, jwks="https://user:secret@[::1]:1/jwks").stdout
     assert "https://user:***@[::1]:1/jwks" in shown
+    dsn = "host=h password=secret dbname=d"
+    assert "secret" not in refused(in_process("top", data=tmp_path, movies_url=dsn))
 
 
 def test_on_a_terminal_no_value_is_cut_short():

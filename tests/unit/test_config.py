@@ -68,6 +68,8 @@ def test_numbers_as_people_write_them(tmp_path):
         "postgresql://h/d?p%61ssword=s3cret  postgresql://h/e?passfile=/f": (
             "postgresql://h/d?p%61ssword=***  postgresql://h/e?passfile=/f"
         ),
+        "host=h password=s3cret dbname=d": "host=h password=*** dbname=d",
+        "password = 's3cret too' passfile=/f": "password = *** passfile=/f",
         "redis+cluster://u:s3cret,1@h1:1,h2:2": "redis+cluster://u:***@h1:1,h2:2",
         "amqp://h/v?key=/key.pem&api_key=s3cret": "amqp://h/v?key=/key.pem&api_key=***",
         "https://keys.example:8443/jwks?access_token=s3cret": (

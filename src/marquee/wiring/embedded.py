@@ -32,11 +32,11 @@ def database_file(settings: Settings) -> Path:
     if settings["movies_read_url"]:
         raise Unusable("Embedded, there is no movies_read_url: the one file has no replica.")
     ratings, movies = settings["ratings_url"], settings["movies_url"]
-    for url in filter(None, (ratings, movies)):
-        if not url.startswith("sqlite:///"):
+    for name in ("ratings_url", "movies_url"):
+        if settings[name] and not settings[name].startswith("sqlite:///"):
             raise Unusable(
                 f"The stores are sqlite:///FILE, or all on servers: "
-                f"{url.partition(':')[0]}: is neither."
+                f"{settings.shown(name).partition(':')[0]}: is neither."
             )
     if movies and movies != ratings:
         raise Unusable("Embedded, ratings_url and movies_url must be the same file.")
