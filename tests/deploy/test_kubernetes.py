@@ -341,6 +341,27 @@ def test_the_examples_pods_are_those_that_the_network_knows():
     assert listener["networkPolicyPeers"] == let_in["from"]
 
 
+def test_a_redis_that_is_full_makes_room():
+    """As `doctor` wants it, and before its container is ended for its memory."""
+    (container,) = pod(of("demo").get("StatefulSet", "redis"))["containers"]
+    told = " ".join(container["args"]).replace("--", "\n")
+    cluster = only("redis", "RedisCluster")["spec"]
+    names = {
+        cluster[kind]["redisConfig"]["additionalRedisConfig"]
+        for kind in ("redisLeader", "redisFollower")
+    }
+    (config,) = [
+        only("redis", "ConfigMap", name)["data"]["redis-additional.conf"] for name in names
+    ]
+    for text, resources in (
+        (told, container["resources"]),
+        (config, cluster["kubernetesConfig"]["resources"]),
+    ):
+        assert "maxmemory-policy allkeys-lru" in text
+        (most,) = re.findall(r"^maxmemory (\d+)mb", text, re.MULTILINE)
+        assert int(most) <= 0.75 * int(resources["limits"]["memory"].removesuffix("Mi"))
+
+
 def test_the_examples_speak_tls_where_they_can(settings):
     assert cassandra.parse(settings["ratings_url"]).tls.endswith("/ratings-ca.crt")
     assert kafka.Address.of(settings["events_url"]).settings["security.protocol"] == "SASL_SSL"
