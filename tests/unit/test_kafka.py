@@ -37,7 +37,8 @@ class Source:
         self._topic = topic
         self.arrivals = deque([Given([0])])
 
-    async def fetch(self, most, seconds): ...
+    async def fetch(self, most, seconds):
+        await asyncio.sleep(0 if self.arrivals else min(seconds, 0.01))
 
     async def read_from(self, offsets):
         for partition, at in offsets.items():
@@ -65,7 +66,7 @@ def movies():
 
 @pytest.fixture
 async def events(topic, movies):
-    events = KafkaLog("kafka://nowhere", MemoryTotals(movies, int), gather=0, patience=0.01)
+    events = KafkaLog("kafka://nowhere", MemoryTotals(movies, int), gather=0, patience=0.5)
     yield events
     await events.close()
 
@@ -83,6 +84,15 @@ async def test_totals_restored_from_before_the_topic_was_made_anew_stop_who_is_a
     with pytest.raises(LogLost, match="made anew"):
         await stage.step(3)
     assert movies.positions[0] == position
+
+
+async def test_so_does_who_has_nothing_to_do_and_happens_to_stand_there(events, movies):
+    stage = Aggregator(events, MemoryTotals(movies, int), MemoryNotices())
+    assert await stage.step() == 9
+    movies.marks[0] = "former m|00 1"
+    assert await stage.step() == 0
+    with pytest.raises(LogLost, match="made anew"):
+        await stage.step()
 
 
 async def test_a_position_that_was_moved_in_this_topic_is_read_on_from(events, movies):

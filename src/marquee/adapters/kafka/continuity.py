@@ -86,7 +86,7 @@ def losses(
 def loss(at: Position, first: int, behind: int, facts: Facts, before: Content | None) -> str | None:
     """What is missing between a position and a partition from ``first`` to ``behind``."""
     offset, mark = at
-    if mark and mark.split(" ")[0] != facts.id:
+    if is_of_another(at, facts):
         return "the topic was deleted and made anew"
     if offset < first:
         return f"records {offset}-{first - 1} were dropped before they were folded"
@@ -96,6 +96,11 @@ def loss(at: Position, first: int, behind: int, facts: Facts, before: Content | 
     if mark and offset > first and (before is None or mark_of(facts.id, before) != mark):
         return f"record {offset - 1} is not the one that was folded"
     return None
+
+
+def is_of_another(at: Position, facts: Facts) -> bool:
+    """Whether a position is in a topic that was there before this one."""
+    return bool(at.mark) and at.mark.split(" ")[0] != facts.id
 
 
 def bridges(

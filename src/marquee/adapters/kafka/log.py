@@ -201,7 +201,9 @@ class KafkaLog:
             held = self._held[partition]
             if held.lost and position != held.lost_at:
                 held.lost = ""
-            elif self._idle and held.at != position.offset:
+            elif (self._idle and held.at != position.offset) or continuity.is_of_another(
+                position, self._facts
+            ):
                 held.begin(None)
         self._idle = False
 
