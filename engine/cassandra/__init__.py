@@ -142,6 +142,7 @@ class Cassandra(JavaPart):
     """``cassandra``: one node."""
 
     pom = HERE / "pom.xml"
+    node: type[Node] = Node
     names: tuple[str, ...] = ("cassandra",)
 
     @cached_property
@@ -150,7 +151,7 @@ class Cassandra(JavaPart):
         ports = self.ports[self.names[0]], self.ports[f"{self.names[0]} storage"]
         count = len(self.names)
         return [
-            Node(
+            self.node(
                 self.folder / name,
                 self.jars,
                 (*ports, self.ports[f"{name} jmx"]),
