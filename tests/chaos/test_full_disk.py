@@ -5,6 +5,7 @@ import os
 import resource
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
 
@@ -83,6 +84,16 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
         subprocess.run(["umount", "--lazy", tmp_path], check=True)
 
 
+@contextmanager
+def full(disk: Disk, but: int = 0) -> Iterator[None]:
+    """For whoever is started meanwhile."""
+    disk.fill(0, but)
+    try:
+        yield
+    finally:
+        disk.empty(0)
+
+
 def state(server: Server) -> tuple[int, str]:
     with server.client() as client:
         answer = client.get("/health/ready")
@@ -118,11 +129,8 @@ def test_full_and_then_not(disk: Disk):
 
 @pytest.mark.parametrize("command", ["serve --no-demo", "migrate", "demo"])
 def test_full_from_the_start(disk: Disk, command: str):
-    disk.fill(0)
-    try:
+    with full(disk):
         done = marquee(*command.split(), data=disk.folder / "data", port=0)
-    finally:
-        disk.empty(0)
     assert (done.returncode, done.stdout) == (2, "")
     file = disk.folder / "data" / "marquee.db"
     assert done.stderr in {
@@ -134,11 +142,8 @@ def test_full_from_the_start(disk: Disk, command: str):
 def test_doctor_says_that_the_disk_is_full_not_that_the_file_is_damaged(disk: Disk):
     data = disk.folder / "data"
     assert marquee("migrate", data=data).returncode == 0
-    disk.fill(0)
-    try:
+    with full(disk):
         done = marquee("doctor", data=data)
-    finally:
-        disk.empty(0)
     assert done.returncode == 1
     assert f"The disk of {data / 'marquee.db'} is full: make room." in done.stdout
 
@@ -146,11 +151,8 @@ def test_doctor_says_that_the_disk_is_full_not_that_the_file_is_damaged(disk: Di
 def test_a_backup_tells_of_its_own_disk(disk: Disk, tmp_path_factory: pytest.TempPathFactory):
     data, file = tmp_path_factory.mktemp("data"), disk.folder / "backup.zip"
     assert marquee("migrate", data=data).returncode == 0
-    disk.fill(0)
-    try:
+    with full(disk):
         done = marquee("backup", str(file), data=data)
-    finally:
-        disk.empty(0)
     assert done.returncode == 2
     assert done.stderr in {
         f"marquee: The disk of {file} is full: make room.\n",
@@ -166,11 +168,8 @@ def test_a_backup_that_just_fits_is_not_called_damaged(
     assert marquee("migrate", data=folder / "data").returncode == 0
     assert marquee("backup", str(folder / "backup.zip"), data=folder / "data").returncode == 0
     size = (folder / "data" / "marquee.db").stat().st_size
-    disk.fill(0, but=size)
-    try:
+    with full(disk, but=size):
         done = marquee("restore", str(folder / "backup.zip"), data=data)
-    finally:
-        disk.empty(0)
     assert done.returncode == 2
     assert done.stderr in {
         f"marquee: The disk of {data / 'marquee.db'} is full: make room.\n",

@@ -33,6 +33,7 @@ from tests.deploy.manifests import (
     of,
     rendered,
 )
+from tests.support import prometheus
 from tests.support.server import serve
 
 pytestmark = [
@@ -226,12 +227,9 @@ def told():
     (recovery,) = re.findall(r"^```yaml\n(  bootstrap:.+?)```", page, re.DOTALL | re.MULTILINE)
     cluster = only("postgres", "Cluster")
     yield cluster | {"spec": cluster["spec"] | yaml.safe_load(recovery)}
-    for file in RULES_OF_PROMETHEUS.glob("*.yml"):
+    for file in prometheus.RULES:
         kind = {"apiVersion": "monitoring.coreos.com/v1", "kind": "PrometheusRule"}
         yield kind | {"metadata": {}, "spec": yaml.safe_load(file.read_text())}
-
-
-RULES_OF_PROMETHEUS = ROOT / "deploy/prometheus/rules"
 
 
 def test_the_examples_are_of_their_operators_schemas():
