@@ -32,8 +32,12 @@ NO_USER_ID = "A user's id is 1 to 128 characters, none of them a control charact
 MAX_VERSION = 2**63 - 1
 
 
-@lru_cache(10_000)  # asked of every call and every event, mostly of the same few
 def is_movie_id(text: str) -> bool:
+    return len(text) <= 20 and is_short_movie_id(text)  # else whatever is asked would be kept
+
+
+@lru_cache(10_000)  # asked of every call and every event, mostly of the same few
+def is_short_movie_id(text: str) -> bool:
     return MOVIE_ID.fullmatch(text) is not None and text not in RESERVED_IDS
 
 

@@ -4,6 +4,7 @@ import hashlib
 import hmac
 import itertools
 import sys
+import tracemalloc
 import unicodedata
 from fractions import Fraction
 from math import floor
@@ -339,6 +340,15 @@ def test_movie_ids(text: str) -> None:
 )
 def test_no_movie_ids(text: str) -> None:
     assert not is_movie_id(text)
+
+
+def test_what_is_no_movie_id_is_not_kept() -> None:
+    tracemalloc.start()
+    try:
+        assert not any(is_movie_id(f"{number}{'x' * 50_000}") for number in range(100))
+        assert tracemalloc.get_traced_memory()[0] < 1_000_000
+    finally:
+        tracemalloc.stop()
 
 
 @pytest.mark.parametrize("text", ["alice", " ", "a b", "é", "😀", "日本", "\u200b", "x" * 128])
