@@ -5,7 +5,6 @@ as ``keep`` wrote them. ``… rate TOKENS`` takes ratings as Marquee does, and f
 """
 
 import asyncio
-import gc
 import json
 import sys
 import time
@@ -16,6 +15,7 @@ import httpx
 import msgspec
 import uvloop
 
+from marquee import garbage
 from marquee.http.calls import request_id
 from marquee.http.server import Server
 from marquee.http.shapes import Rate, RateAnswer
@@ -74,8 +74,7 @@ def rate(tokens: str) -> Any:
 def main() -> None:
     what, file = sys.argv[1:]
     app = {"answer": answer, "rate": rate}[what](file)
-    gc.collect()
-    gc.freeze()  # as Marquee does
+    garbage.settle()  # as Marquee does
 
     with (
         listen("127.0.0.1", 0) as listener,

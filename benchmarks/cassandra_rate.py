@@ -2,7 +2,6 @@
 loop of the driver's. Needs ``make engine``."""
 
 import asyncio
-import gc
 import random
 import threading
 import time
@@ -14,6 +13,7 @@ from typing import Any
 import uvloop
 from cassandra.cluster import Session
 
+from marquee import garbage
 from marquee.adapters import cassandra
 from marquee.adapters.cassandra import driver
 from marquee.adapters.cassandra.address import parse
@@ -37,8 +37,7 @@ def rows(size: Size) -> Iterator[Row]:
         with driver.connected(parse(url)) as session:
             session.set_keyspace(parse(url).keyspace)
             bare = Bare(session)
-            gc.collect()
-            gc.freeze()  # as `marquee serve` does
+            garbage.settle()  # as `marquee serve` does
             measures = partial(kept, url), bare.rate
             ours, hand = medians(by_turns(size.rounds, *measures))
     finally:

@@ -2,7 +2,6 @@
 between them; and what an event costs the more was applied before."""
 
 import asyncio
-import gc
 import random
 import shutil
 import sqlite3
@@ -13,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from marquee import garbage
 from marquee.adapters.memory import MemoryNotices
 from marquee.adapters.sqlite import Database, SqliteOutbox, SqliteTotals
 from marquee.adapters.sqlite.database import connect
@@ -39,8 +39,7 @@ def rows(size: Size) -> Iterator[Row]:
         by_hand = here / "by_hand.db"
         shutil.copy(files[1], by_hand)
         statements = asyncio.run(listed(by_hand))
-        gc.collect()
-        gc.freeze()  # as `marquee serve` does
+        garbage.settle()  # as `marquee serve` does
         *costs, hand = medians(
             by_turns(
                 size.rounds,

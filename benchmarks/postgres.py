@@ -2,7 +2,6 @@
 and the ten of two shards, refreshed, however many movies there are. Needs ``make engine``."""
 
 import asyncio
-import gc
 import random
 import secrets
 import time
@@ -17,6 +16,7 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from engine.engine import default_engine
+from marquee import garbage
 from marquee.adapters.postgres import Postgres, PostgresCharts, PostgresTotals, migrate
 from marquee.adapters.postgres.server import BY_KEY, LIMITS, Cursor, Server, parameters
 from marquee.aggregation import BATCH
@@ -79,8 +79,7 @@ def folds(server: str, size: Size) -> Iterator[Row]:
             fill(url, movies, number)
         spread, hot = (batches(some, applied[1]) for some in (movies, movies[:1]))
         statements = on_copy(server, filled[1], partial(listed, spread))
-        gc.collect()
-        gc.freeze()  # as `marquee serve` does
+        garbage.settle()  # as `marquee serve` does
         *costs, of_one, hand = medians(
             by_turns(
                 size.rounds,

@@ -3,7 +3,6 @@ beside a bare loop that pages the same buckets and produces the same bytes. Need
 """
 
 import asyncio
-import gc
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
@@ -16,6 +15,7 @@ import uvloop
 from cassandra.query import BatchStatement, BatchType
 from confluent_kafka import Consumer, Producer
 
+from marquee import garbage
 from marquee.adapters import cassandra, kafka
 from marquee.adapters.cassandra import driver
 from marquee.adapters.cassandra.address import parse
@@ -93,8 +93,7 @@ def lag(urls: Urls, seconds: int) -> Row:
 def relay(urls: Urls) -> None:
     async def main() -> None:
         async with relay_on(urls) as relay:
-            gc.collect()
-            gc.freeze()  # as `marquee serve` does
+            garbage.settle()  # as `marquee serve` does
             await relay.run()
 
     run(main)

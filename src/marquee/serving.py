@@ -2,7 +2,6 @@
 
 import asyncio
 import fcntl
-import gc
 import logging
 import os
 import signal
@@ -15,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import ending, logs
+from . import ending, garbage, logs
 from .config import Settings
 from .errors import MarqueeError, StoreAway, Unusable
 from .http.charts import TEN
@@ -184,9 +183,7 @@ class Generations:
                     await asyncio.sleep(DRAIN_SECONDS)  # for what was begun, as at a stop
             except Exception:
                 log.exception("what the old settings led to did not end well")
-        gc.unfreeze()  # the old one goes, too, and what is here now stays
-        gc.collect()
-        gc.freeze()
+        garbage.settle()  # the old one goes, too
 
 
 @asynccontextmanager

@@ -1,14 +1,13 @@
 """One process: the stages of its roles on their stores, and what runs in its background."""
 
 import asyncio
-import gc
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import Any
 
-from .. import ending, logs
+from .. import ending, garbage, logs
 from ..adapters.memory import MemoryNotices
 from ..aggregation import Aggregator
 from ..bestpictures import BestPictures
@@ -341,8 +340,7 @@ class Marquee:
         for name, run in self._runs.items():
             if name not in self.stores.runs:
                 self._begin(name, run)
-        gc.collect()
-        gc.freeze()  # what is here now stays: no need to look at it again and again
+        garbage.settle()
 
     def succeed(self, before: "Marquee") -> None:
         """Go on where that one was: nobody who was given its ten sees an older one. That it can't
