@@ -17,7 +17,7 @@ from .database import Database, read_position
 PRUNE_EVERY = 5000
 """Folded rows that may stand in the outbox: pruning them one by one would cost a commit each."""
 
-LEAST_GATHER, MOST_GATHER = 0.02, 0.3
+LEAST_GATHER, MOST_GATHER = 0.1, 1.0
 """Seconds in which events gather after a batch that took all there were: a fold costs the less for
 each event the more there are, so that many are let become more."""
 
