@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterable, Mapping
 from itertools import groupby
 from typing import Any
 
-from starlette.routing import Route, Router
 from starlette.types import Receive, Scope, Send
 
 from ..tracing import UNTRACED
@@ -56,14 +55,10 @@ class App:
         for endpoint in contract:
             methods.setdefault(endpoint.path, []).append(endpoint.method)
         by_path = sorted(endpoints, key=lambda endpoint: specificity(endpoint.path))
-        self._router = Router(
-            [
-                Route(path, Resource(path, calls, methods.get(path, ()), guard, self._observe))
-                for path, calls in groupby(by_path, key=lambda endpoint: endpoint.path)
-            ],
-            redirect_slashes=False,
-            default=self._unknown,
-        )
+        self._resources = [
+            Resource(path, calls, methods.get(path, ()), guard, self._observe)
+            for path, calls in groupby(by_path, key=lambda endpoint: endpoint.path)
+        ]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -76,10 +71,14 @@ class App:
             await send(body)
             self._requests[scope["method"], scope["path"], start["status"]] += 1
             return
-        if scope["path"].endswith("\n"):  # the router's patterns would look past it
-            await self._unknown(scope, receive, send)
-        else:
-            await self._router(scope, receive, send)
+        path = scope["path"]
+        for resource in self._resources:
+            found = resource.pattern.match(path)
+            if found is not None and not path.endswith("\n"):  # the pattern looks past that
+                scope["endpoint"], scope["path_params"] = resource, found.groupdict()
+                await resource(scope, receive, send)
+                return
+        await self._unknown(scope, receive, send)
 
     async def _unknown(self, scope: Scope, receive: Receive, send: Send) -> None:
         started = time.perf_counter()
@@ -100,6 +99,6 @@ class App:
 
 def specificity(path: str) -> tuple[Any, ...]:
     """Names before parameters: /movies/top10 is asked before /movies/{movieId}. Long paths before
-    short ones, for the router asks one after the other and the rating calls are the longest."""
+    short ones, for one after the other is tried and the rating calls are the longest."""
     parts = path.split("/")
     return -len(parts), *((part.startswith("{"), part) for part in parts)

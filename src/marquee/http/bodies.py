@@ -5,7 +5,7 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
-from starlette.types import Message, Receive
+from starlette.types import Receive
 
 from .problems import Header, HttpError
 
@@ -24,7 +24,9 @@ async def read_body(length: str | None, receive: Receive) -> bytes:
     body = b""
     more = True
     while more:
-        message = await next_part(receive)
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise Gone
         body += message.get("body", b"")
         if len(body) > MAX_BODY:
             raise too_large()
@@ -35,13 +37,6 @@ async def read_body(length: str | None, receive: Receive) -> bytes:
 def check_length(length: str | None) -> None:
     if length is not None and length.isdecimal() and int(length[:20]) > MAX_BODY:
         raise too_large()
-
-
-async def next_part(receive: Receive) -> Message:
-    message = await receive()
-    if message["type"] == "http.disconnect":
-        raise Gone
-    return message
 
 
 def too_large() -> HttpError:

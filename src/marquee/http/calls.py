@@ -15,6 +15,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 
 import msgspec
+from starlette.routing import compile_path
 from starlette.types import Receive, Scope, Send
 
 from ..errors import Invalid, MarqueeError, StoreAway
@@ -203,6 +204,7 @@ class Resource:
     ) -> None:
         """``elsewhere``: methods of this path that another process answers."""
         self.path = path
+        self.pattern, *_ = compile_path(path)
         self._endpoints = {endpoint.method: endpoint for endpoint in endpoints}
         if "GET" in self._endpoints:
             self._endpoints["HEAD"] = self._endpoints["GET"]
