@@ -15,6 +15,7 @@ from typing import ClassVar, Self
 import pytest
 
 from marquee.adapters import cassandra, kafka, postgres, rabbitmq, sqlite
+from marquee.adapters.sqlite.database import execute_for_all
 from marquee.adapters.sqlite.ratings import SEND
 from marquee.model import Prior
 from marquee.ports import (
@@ -86,8 +87,8 @@ class Sqlite(Backend):
 
     async def spoil(self, raw: bytes) -> None:
         """As far as a table lets anybody: by an id that is none."""
-        row = (raw.decode(errors="replace"), bytes(16), 1, 1)
-        await self.database.write(lambda connection: connection.execute(SEND, row))
+        row = (raw.decode(errors="replace"), bytes(16), 1, 1, None)
+        await self.database.write(lambda connection: execute_for_all(connection, SEND, [row]))
 
     @asynccontextmanager
     async def another(self) -> AsyncIterator[EventLog]:

@@ -15,8 +15,10 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
-from functools import partial
+from functools import lru_cache, partial
 from importlib import resources
+from itertools import chain, groupby, repeat
+from operator import itemgetter
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, TypeVar
@@ -39,8 +41,10 @@ PAGE = 1000
 
 T = TypeVar("T")
 Job = Callable[[sqlite3.Connection], T]
+Together = Callable[[sqlite3.Connection, Sequence[Any]], Sequence[Any]]
+"""Does for many what a job does for one: as many results, in their order."""
 Act = Callable[[sqlite3.Connection], None]
-Waiting = tuple["asyncio.Future[Any]", Job[Any]]
+Waiting = tuple["asyncio.Future[Any]", Together, Any]
 Outcome = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 trouble = Trouble(logging.getLogger(__name__), "SQLite", level=logging.ERROR)
@@ -96,13 +100,18 @@ class Database:
         Where the file can't take it, or not within ``CALL_SECONDS``: ``StoreAway``. A job may be
         run twice (never both times to an effect), so it keeps nothing but what it returns.
         """
+        return self.write_together(each, job)
+
+    def write_together(self, together: Together, asked: Any) -> "asyncio.Future[Any]":
+        """The same, for what costs less where it is asked many times: all that was asked of
+        ``together`` in a row, by whomever, is given to it at once."""
         if self._closed:
             raise StoreAway("The store is closing.")
-        answer: asyncio.Future[T] = self._loop.create_future()
+        answer: asyncio.Future[Any] = self._loop.create_future()
         self._unanswered.append((self._loop.time() + CALL_SECONDS, answer))
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
-        self._gathered.append((answer, job))
+        self._gathered.append((answer, together, asked))
         return answer
 
     async def read(self, job: Job[T]) -> T:
@@ -184,7 +193,7 @@ class Database:
             try:
                 outcomes, size = self._commit(group)
             except Exception as error:  # noqa: BLE001 - even so the writer goes on
-                outcomes, size = [(answer, None, error) for answer, _ in group], 0
+                outcomes, size = [(answer, None, error) for answer, *_ in group], 0
             self._loop.call_soon_threadsafe(self._answer, outcomes, size)
 
     def _next_group(self) -> list[Waiting]:
@@ -206,8 +215,10 @@ class Database:
             connection.execute("BEGIN IMMEDIATE")
             for begin, _ in self._around:
                 begin(connection)
-            for answer, job in group:
-                outcomes.append((answer, job(connection), None))
+            for together, some in groupby(group, key=itemgetter(1)):
+                answers, _, asked = zip(*some, strict=True)
+                results = together(connection, asked)
+                outcomes += zip(answers, results, repeat(None), strict=False)
             for _, end in self._around:
                 end(connection)
             connection.execute("COMMIT")
@@ -217,7 +228,7 @@ class Database:
                 connection.execute("ROLLBACK")
             if isinstance(error, sqlite3.Error):
                 away = as_away(error)
-                return [(answer, None, away) for answer, _ in group], 0
+                return [(answer, None, away) for answer, *_ in group], 0
             if len(group) == 1:
                 return [(group[0][0], None, error)], 0
             alone = [self._commit([job]) for job in group]
@@ -245,6 +256,10 @@ class Database:
                     connection.execute("COMMIT")
         except sqlite3.Error as error:
             raise as_away(error) from error
+
+
+def each(connection: sqlite3.Connection, jobs: Sequence[Job[Any]]) -> list[Any]:
+    return [job(connection) for job in jobs]
 
 
 def as_away(error: sqlite3.Error) -> MarqueeError:
@@ -300,10 +315,22 @@ def slices(rows: Sequence[T]) -> Iterator[Sequence[T]]:
             size //= 2
 
 
-def marks(rows: Sequence[Sequence[Any]]) -> str:
+@lru_cache(100)
+def marks(columns: int, rows: int) -> str:
     """The placeholders of so many rows, for ``VALUES``."""
-    row = f"({', '.join('?' * len(rows[0]))})"
-    return ", ".join([row] * len(rows))
+    row = f"({', '.join('?' * columns)})"
+    return ", ".join([row] * rows)
+
+
+def execute_for_all(
+    connection: sqlite3.Connection, statement: str, rows: Sequence[Sequence[Any]]
+) -> list[tuple[Any, ...]]:
+    """Run a statement over all rows, which stand in the place of its ``{}``; what it finds."""
+    found: list[tuple[Any, ...]] = []
+    for some in slices(rows):
+        values = list(chain.from_iterable(some))
+        found += connection.execute(statement.format(marks(len(some[0]), len(some))), values)
+    return found
 
 
 # ---- the schema --------------------------------------------------------------------------------

@@ -5,7 +5,6 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import chain
 from operator import itemgetter
 from typing import Any
 
@@ -25,7 +24,7 @@ from ...model import (
     rate_tenths,
 )
 from ...ports import Batch, Correction, DeadLetter, Position
-from .database import PAGE, Database, marks, now_us, read_position, read_prior, slices
+from .database import PAGE, Database, execute_for_all, now_us, read_position, read_prior
 
 APPLIED = "SELECT version, value FROM applied WHERE movie_id = ? AND rater = ?"
 APPLY = """
@@ -199,8 +198,7 @@ def gather(connection: sqlite3.Connection, events: Sequence[RatingChanged]) -> N
     """One change of each pair, the newest. Raises ``ValueError`` as ``model.latest`` does."""
     connection.execute(BATCH)
     try:
-        for some in slices(events):
-            connection.execute(GATHER.format(marks(some)), list(chain.from_iterable(some)))
+        execute_for_all(connection, GATHER, events)
     except (sqlite3.IntegrityError, OverflowError) as error:
         raise ValueError(f"no rating has such a value or version: {error}") from error
 
