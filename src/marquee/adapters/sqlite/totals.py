@@ -18,9 +18,8 @@ from ...model import (
     Delta,
     Pair,
     Prior,
-    RatingChanged,
     Totals,
-    deltas,
+    check,
     rate_tenths,
 )
 from ...ports import Batch, Correction, DeadLetter, Position
@@ -30,37 +29,35 @@ APPLIED = "SELECT version, value FROM applied WHERE movie_id = ? AND rater = ?"
 APPLY = """
     INSERT INTO applied (version, value, movie_id, rater) VALUES (?, ?, ?, ?)
     ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value"""
-# A batch is folded by a few statements over all of it, in which other threads have their turn.
-# They say what ``model.latest`` and ``model.fold`` say, and cost half as much.
-BATCH = """
-    CREATE TEMP TABLE IF NOT EXISTS batch (
-        movie_id TEXT, rater BLOB, version INTEGER CHECK (version > 0),
-        value INTEGER CHECK (value BETWEEN 1 AND 21), PRIMARY KEY (movie_id, rater)
-    ) WITHOUT ROWID"""
-GATHER = """
-    INSERT INTO temp.batch VALUES {} ON CONFLICT DO UPDATE
-    SET version = excluded.version, value = excluded.value
-    WHERE (excluded.version, excluded.value) > (version, value)"""
-STEPS = f"""
-    SELECT b.movie_id, coalesce(a.value, {REMOVED}) AS before, b.value, count(*)
-    FROM temp.batch AS b LEFT JOIN applied AS a USING (movie_id, rater)
-    WHERE before <> b.value AND (a.version IS NULL OR (b.version, b.value) > (a.version, a.value))
-    GROUP BY b.movie_id, before, b.value"""
-COUNTED = "SELECT id, distribution FROM movie WHERE id IN (SELECT movie_id FROM temp.batch)"
-APPLY_BATCH = """
-    INSERT INTO applied (movie_id, rater, version, value)
-    SELECT movie_id, rater, version, value FROM temp.batch WHERE true
+# A batch is applied by a few statements, in which other threads have their turn. They say what
+# ``model.fold`` says: what is newer than what is applied takes its place.
+APPLY_NEWER = """
+    INSERT INTO applied (movie_id, rater, version, value) VALUES {}
     ON CONFLICT DO UPDATE SET version = excluded.version, value = excluded.value
-    WHERE (excluded.version, excluded.value) > (applied.version, applied.value)"""
-PART = 500
+    WHERE (excluded.version, excluded.value) > (version, value)"""
+# Which value took the place of which is noted as it happens: to ask for it would be to look up
+# every pair twice.
+NOTE_STEPS = (
+    "CREATE TEMP TABLE IF NOT EXISTS step (movie_id TEXT, before INTEGER, after INTEGER)",
+    f"""CREATE TEMP TRIGGER IF NOT EXISTS first_step AFTER INSERT ON main.applied
+        WHEN new.value <> {REMOVED}
+        BEGIN INSERT INTO step VALUES (new.movie_id, {REMOVED}, new.value); END""",
+    """CREATE TEMP TRIGGER IF NOT EXISTS next_step AFTER UPDATE ON main.applied
+        WHEN new.value <> old.value
+        BEGIN INSERT INTO step VALUES (new.movie_id, old.value, new.value); END""",
+)
+STEPS = "SELECT movie_id, before, after FROM temp.step"
+PART = 512
 """Events that are folded in one transaction: no rating beside them waits for more."""
 
-COUNTS = "SELECT distribution FROM movie WHERE id = ?"
+COUNTS = "SELECT id, distribution FROM movie WHERE id IN ({})"
 KEPT = "SELECT id, distribution, number, total, rate, mean FROM movie"
 COUNT = """
+    UPDATE movie SET distribution = ?2, number = ?3, total = ?4, rate = ?5, mean = ?6
+    WHERE id = ?1"""
+COUNT_FIRST = """
     INSERT INTO movie (id, distribution, number, total, rate, mean) VALUES (?, ?, ?, ?, ?, ?)
-    ON CONFLICT (id) DO UPDATE SET distribution = excluded.distribution, number = excluded.number,
-    total = excluded.total, rate = excluded.rate, mean = excluded.mean"""
+    ON CONFLICT (id) DO NOTHING"""
 
 decode_counts = msgspec.json.Decoder(tuple[int, ...]).decode
 encode_counts = msgspec.json.Encoder().encode
@@ -88,9 +85,7 @@ class SqliteTotals:
         return await self._database.read(lambda connection: read_position(connection, partition))
 
     async def totals(self, movie_ids: Sequence[str]) -> list[Totals]:
-        return await self._database.read(
-            lambda connection: [read_totals(connection, movie_id) for movie_id in movie_ids]
-        )
+        return await self._database.read(lambda connection: read_totals(connection, movie_ids))
 
     async def scan_applied(
         self, movie_id: str | None = None
@@ -117,7 +112,9 @@ class SqliteTotals:
         def job(connection: sqlite3.Connection) -> int:
             applied = read_applied(connection, [pair for pair, *_ in corrections])
             right = {pair: right for pair, seen, right in corrections if applied.get(pair) == seen}
-            apply(connection, right, deltas(applied, right))
+            note_steps(connection)
+            connection.executemany(APPLY, [(*change, *pair) for pair, change in right.items()])
+            count_steps(connection)
             return len(right)
 
         return await self._database.write(job)
@@ -182,43 +179,29 @@ def fold_batch(connection: sqlite3.Connection, batch: Batch) -> int:
             "INSERT INTO dead_letter (raw, error, died_at) VALUES (?, ?, ?)",
             [(*poison, now_us()) for poison in batch.poison],
         )
-    gather(connection, batch.events)
-    changed = steps(connection)
-    counted = dict(connection.execute(COUNTED).fetchall())
-    connection.execute(APPLY_BATCH)
-    connection.execute("DELETE FROM temp.batch")
-    write_totals(
-        connection,
-        [(id, decode_totals(counted.get(id)).plus(delta)) for id, delta in changed.items()],
-    )
+    check(batch.events)
+    note_steps(connection)
+    execute_for_all(connection, APPLY_NEWER, batch.events)
+    return count_steps(connection)
+
+
+def note_steps(connection: sqlite3.Connection) -> None:
+    """From here on what is written to ``applied`` is noted, until ``count_steps``."""
+    for statement in NOTE_STEPS:
+        connection.execute(statement)
+
+
+def count_steps(connection: sqlite3.Connection) -> int:
+    """Bring the totals to what was written to ``applied``; of how many movies."""
+    changed: defaultdict[str, Delta] = defaultdict(lambda: [0] * REMOVED)  # the last counts nothing
+    for movie_id, before, after in connection.execute(STEPS):
+        delta = changed[movie_id]
+        delta[before - 1] -= 1
+        delta[after - 1] += 1
+    connection.execute("DELETE FROM temp.step")
+    totals = map(Totals.plus, read_totals(connection, list(changed)), changed.values())
+    write_totals(connection, list(zip(changed, totals, strict=True)))
     return len(changed)
-
-
-def gather(connection: sqlite3.Connection, events: Sequence[RatingChanged]) -> None:
-    """One change of each pair, the newest. Raises ``ValueError`` as ``model.latest`` does."""
-    connection.execute(BATCH)
-    try:
-        execute_for_all(connection, GATHER, events)
-    except (sqlite3.IntegrityError, OverflowError) as error:
-        raise ValueError(f"no rating has such a value or version: {error}") from error
-
-
-def steps(connection: sqlite3.Connection) -> dict[str, Delta]:
-    """How each movie's distribution changes by what was gathered."""
-    found: defaultdict[str, Delta] = defaultdict(lambda: [0] * REMOVED)  # the last counts nothing
-    for movie_id, before, after, number in connection.execute(STEPS):
-        delta = found[movie_id]
-        delta[before - 1] -= number
-        delta[after - 1] += number
-    return found
-
-
-def apply(
-    connection: sqlite3.Connection, newer: dict[Pair, Applied], changed: dict[str, Delta]
-) -> None:
-    connection.executemany(APPLY, [(*change, *pair) for pair, change in newer.items()])
-    totals = [(id, read_totals(connection, id).plus(delta)) for id, delta in changed.items()]
-    write_totals(connection, totals)
 
 
 def read_applied(connection: sqlite3.Connection, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
@@ -234,9 +217,9 @@ def rows_of(connection: sqlite3.Connection, query: str, values: Pair) -> list[tu
     return connection.execute(query, values).fetchall()
 
 
-def read_totals(connection: sqlite3.Connection, movie_id: str) -> Totals:
-    row = connection.execute(COUNTS, (movie_id,)).fetchone()
-    return decode_totals(row[0] if row else None)
+def read_totals(connection: sqlite3.Connection, movie_ids: Sequence[str]) -> list[Totals]:
+    found = dict(execute_for_all(connection, COUNTS, [(movie_id,) for movie_id in movie_ids]))
+    return [decode_totals(found.get(movie_id)) for movie_id in movie_ids]
 
 
 def decode_totals(distribution: str | None) -> Totals:
@@ -249,7 +232,9 @@ def decode_totals(distribution: str | None) -> Totals:
 
 def write_totals(connection: sqlite3.Connection, movies: Sequence[tuple[str, Totals]]) -> None:
     prior = read_prior(connection)
-    connection.executemany(COUNT, [totals_row(*movie, prior) for movie in movies])
+    rows = [totals_row(*movie, prior) for movie in movies]
+    if connection.executemany(COUNT, rows).rowcount < len(rows):  # not all are in the catalogue
+        connection.executemany(COUNT_FIRST, rows)
 
 
 def totals_row(movie_id: str, totals: Totals, prior: Prior) -> tuple[str | int | None, ...]:
