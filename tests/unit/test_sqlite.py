@@ -1,5 +1,6 @@
 """The embedded store's file: copied while it is written, and read by whoever can."""
 
+import asyncio
 import errno
 import os
 import sqlite3
@@ -13,6 +14,7 @@ import pytest
 
 from marquee.adapters import sqlite
 from marquee.adapters.keys import OwnKeys
+from marquee.adapters.sqlite import database as database_module
 from marquee.adapters.sqlite.database import connect
 from marquee.errors import Invalid, StoreAway, Unusable
 from tests.api.asking import eventually
@@ -194,3 +196,21 @@ async def test_a_file_that_could_not_be_read_once_is_read_again(path):
     elsewhere.rename(path.parent)
     await database.probe_reads()
     await database.close()
+
+
+async def test_nobody_waits_for_ever_for_a_disk_that_stands_still(path, monkeypatch):
+    monkeypatch.setattr(database_module, "CALL_SECONDS", 0.1)
+    goes_on = threading.Event()
+    database = await sqlite.Database.open(path)
+    try:
+        stands = database.write(lambda _: goes_on.wait(60))
+        waits = asyncio.create_task(database.remember("name", "value"))
+        for answer in (stands, waits):
+            with pytest.raises(StoreAway, match="does not answer"):
+                await answer
+        goes_on.set()
+        await database.remember("another", "value")
+        assert await database.recall("name") == "value"  # what was asked is done all the same
+    finally:
+        goes_on.set()
+        await database.close()

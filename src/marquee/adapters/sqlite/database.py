@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from functools import lru_cache, partial
 from importlib import resources
-from itertools import chain, groupby, repeat
+from itertools import chain, groupby, repeat, takewhile
 from operator import itemgetter
 from pathlib import Path
 from queue import SimpleQueue
@@ -63,7 +63,7 @@ class Database:
         self._loop = loop
         self._gathered: list[Waiting] = []
         self._handed: SimpleQueue[list[Waiting]] = SimpleQueue()  # an empty list is the end
-        self._unanswered: deque[tuple[float, asyncio.Future[Any]]] = deque()
+        self._unanswered: deque[tuple[float, list[Waiting]]] = deque()  # as they were handed over
         self._around: list[tuple[Act, Act]] = []
         self._on_commit: list[Callable[[int], None]] = []
         self._closed = False
@@ -108,7 +108,6 @@ class Database:
         if self._closed:
             raise StoreAway("The store is closing.")
         answer: asyncio.Future[Any] = self._loop.create_future()
-        self._unanswered.append((self._loop.time() + CALL_SECONDS, answer))
         if not self._gathered:
             self._loop.call_soon(self._hand_over)
         self._gathered.append((answer, together, asked))
@@ -158,10 +157,13 @@ class Database:
     def _hand_over(self) -> None:
         """All of a turn's jobs at once: a writer woken by the first would commit it alone."""
         if self._gathered:
+            self._unanswered.append((self._loop.time() + CALL_SECONDS, self._gathered))
             self._handed.put(self._gathered)
             self._gathered = []
 
-    def _answer(self, outcomes: list[Outcome], size: int) -> None:
+    def _answer(self, handed: int, outcomes: list[Outcome], size: int) -> None:
+        for _ in range(handed):
+            self._unanswered.popleft()
         for answer, result, error in outcomes:
             if answer.done():  # its caller went away, or waited too long
                 continue
@@ -169,9 +171,6 @@ class Database:
                 answer.set_result(result)
             else:
                 answer.set_exception(error)
-        unanswered = self._unanswered
-        while unanswered and unanswered[0][1].done():
-            unanswered.popleft()
         if size:
             for act in self._on_commit:
                 act(size)
@@ -179,33 +178,37 @@ class Database:
     def _sweep(self) -> None:
         """Let nobody wait for ever where the disk has stopped answering."""
         now = self._loop.time()
-        while self._unanswered and (self._unanswered[0][0] <= now or self._unanswered[0][1].done()):
-            _, answer = self._unanswered.popleft()
-            if not answer.done():
-                answer.set_exception(StoreAway("The store does not answer."))
+        for _, group in takewhile(lambda handed: handed[0] <= now, self._unanswered):
+            for answer, *_ in group:
+                if not answer.done():
+                    answer.set_exception(StoreAway("The store does not answer."))
         if not self._closed:
             self._loop.call_later(1, self._sweep)
 
     # ---- in the writer's thread
 
     def _write_all(self) -> None:
-        while group := self._next_group():
+        while True:
+            handed, group = self._next_group()
+            if not group:
+                return
             try:
                 outcomes, size = self._commit(group)
             except Exception as error:  # noqa: BLE001 - even so the writer goes on
                 outcomes, size = [(answer, None, error) for answer, *_ in group], 0
-            self._loop.call_soon_threadsafe(self._answer, outcomes, size)
+            self._loop.call_soon_threadsafe(self._answer, handed, outcomes, size)
 
-    def _next_group(self) -> list[Waiting]:
-        """All that has gathered; nothing at the end."""
-        group = list(self._handed.get())
+    def _next_group(self) -> tuple[int, list[Waiting]]:
+        """All that has gathered, and how often it was handed over; nothing at the end."""
+        handed, group = 1, list(self._handed.get())
         while group and len(group) < LARGEST_GROUP and not self._handed.empty():
             more = self._handed.get()
             if not more:
                 self._handed.put(more)
                 break
+            handed += 1
             group += more
-        return group
+        return handed, group
 
     def _commit(self, group: list[Waiting]) -> tuple[list[Outcome], int]:
         """Run a group in one transaction. Where one of its jobs fails, each has one of its own."""
