@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import pytest
+from coverage import Coverage
 from hypothesis import settings
 
 from tests import data
@@ -31,7 +32,8 @@ LONGEST = (
     *("chaos/test_faults", "deploy/test_compose", "e2e/test_on_servers", "deploy/test_kubernetes"),
     *("contract/test_kafka", "contract/test_cassandra", "contract/test_postgres"),
     *("e2e/test_side_by_side", "contract/test_cut", "simulator/test_simulator"),
-    *("e2e/test_commands_files", "e2e/test_commands", "fuzz/test_fuzz_http"),
+    *("unit/test_importers_loading", "e2e/test_commands_files", "e2e/test_commands"),
+    "fuzz/test_fuzz_http",
     *("chaos", "e2e", "deploy", "fuzz", "simulator", "contract", "api"),
 )
 """What takes minutes: the files that take most, and then the folders."""
@@ -78,6 +80,15 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[STDERR] = os.dup(2)
     if reporter := config.pluginmanager.get_plugin("terminalreporter"):
         config.pluginmanager.register(Named(reporter))
+    if hasattr(config, "workerinput"):
+        _measure_once()
+
+
+def _measure_once() -> None:
+    """What has measured the start of one of several processes would go on beneath pytest-cov, also
+    where that pauses for `no_cover`."""
+    while beneath := Coverage.current():
+        beneath.stop()
 
 
 class Named:
