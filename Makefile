@@ -3,6 +3,9 @@
 python := .venv/bin/python
 pytest := $(python) -m pytest -n 2 --dist loadfile --no-loadscope-reorder --max-worker-restart 2
 
+# A run of all tests starts hundreds of processes: each would compile every module anew.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help serve test test-servers fuzz chaos cluster bench lint format docs lock dist image clean \
 	runtime distributed dev engine engine-env engine-stop
