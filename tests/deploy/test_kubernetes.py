@@ -2,13 +2,12 @@
 kube-score and our own rules, each of which catches a fault that is planted."""
 
 import copy
+import importlib
 import json
 import re
 import tomllib
 
 import httpx
-import jsonschema
-import kubernetes_validate
 import pytest
 import yaml
 from psycopg.conninfo import conninfo_to_dict
@@ -94,22 +93,34 @@ def owns(tmp_path_factory, figures):
     }
 
 
+@pytest.fixture(scope="module")
+def jsonschema():
+    """Loaded late: the parsers that it makes take as long as to collect half of all tests."""
+    return importlib.import_module("jsonschema")
+
+
+@pytest.fixture(scope="module")
+def kubernetes_validate():
+    """It loads the other."""
+    return importlib.import_module("kubernetes_validate")
+
+
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("overlay", ALL)
-def test_an_overlay_is_of_the_schemas(manifests, overlay, version):
+def test_an_overlay_is_of_the_schemas(kubernetes_validate, manifests, overlay, version):
     for o in manifests(overlay).objects:
         if o["kind"] not in GATEWAY_API:
             kubernetes_validate.validate(o, version, strict=True)
 
 
-def test_a_schema_finds_what_it_does_not_know():
+def test_a_schema_finds_what_it_does_not_know(kubernetes_validate):
     o = copy.deepcopy(of("production").get("Deployment", "relay"))
     o["spec"]["template"]["spec"]["hostNetworks"] = True
     with pytest.raises(kubernetes_validate.ValidationError):
         kubernetes_validate.validate(o, VERSIONS[0], strict=True)
 
 
-def test_routes_are_of_the_gateway_apis_schemas():
+def test_routes_are_of_the_gateway_apis_schemas(jsonschema):
     routes = [*of("production").all("HTTPRoute"), *example("gateway")[1:]]
     assert {o["kind"] for o in routes} == GATEWAY_API
     for o in routes:
@@ -232,7 +243,7 @@ def told():
         yield kind | {"metadata": {}, "spec": yaml.safe_load(file.read_text())}
 
 
-def test_the_examples_are_of_their_operators_schemas():
+def test_the_examples_are_of_their_operators_schemas(jsonschema, kubernetes_validate):
     groups = set()
     for o in told():
         group = o["apiVersion"].rpartition("/")[0]
