@@ -14,6 +14,7 @@ import pytest
 from tests.api.asking import eventually
 from tests.chaos import ledger
 from tests.chaos.ledger import Ledger, load, stock
+from tests.support.commands import told
 from tests.support.server import Server, marquee, serve
 
 MIB = 1 << 20
@@ -101,10 +102,10 @@ def state(server: Server) -> tuple[int, str]:
 
 
 def test_full_and_then_not(disk: Disk):
-    told = Ledger()
+    ratings = Ledger()
     with serve(disk.folder) as server:
         stock(server)
-        with load(server, told, ledger.seed()) as under:
+        with load(server, ratings, ledger.seed()) as under:
             under.await_answers(100)
             disk.fill(server.process.pid)
             eventually(lambda: len(under.refusals), lambda refusals: refusals > 100)
@@ -120,11 +121,11 @@ def test_full_and_then_not(disk: Disk):
             disk.empty(server.process.pid)
             under.await_answers(100)
             eventually(lambda: state(server), lambda state: state == (200, "up"))
-        told.settle(server)
-        assert marquee("verify", data=server.data).returncode == 0
+        ratings.settle(server)
+        told("verify", data=server.data)
         server.kill()
         server.start()
-        told.settle(server)
+        ratings.settle(server)
 
 
 @pytest.mark.parametrize("command", ["serve --no-demo", "migrate", "demo"])
@@ -141,7 +142,7 @@ def test_full_from_the_start(disk: Disk, command: str):
 
 def test_doctor_says_that_the_disk_is_full_not_that_the_file_is_damaged(disk: Disk):
     data = disk.folder / "data"
-    assert marquee("migrate", data=data).returncode == 0
+    told("migrate", data=data)
     with full(disk):
         done = marquee("doctor", data=data)
     assert done.returncode == 1
@@ -150,7 +151,7 @@ def test_doctor_says_that_the_disk_is_full_not_that_the_file_is_damaged(disk: Di
 
 def test_a_backup_tells_of_its_own_disk(disk: Disk, tmp_path_factory: pytest.TempPathFactory):
     data, file = tmp_path_factory.mktemp("data"), disk.folder / "backup.zip"
-    assert marquee("migrate", data=data).returncode == 0
+    told("migrate", data=data)
     with full(disk):
         done = marquee("backup", str(file), data=data)
     assert done.returncode == 2
@@ -165,8 +166,8 @@ def test_a_backup_that_just_fits_is_not_called_damaged(
 ):
     """There is room for the database, but none for the memory that is shared about it."""
     folder, data = tmp_path_factory.mktemp("there"), disk.folder / "data"
-    assert marquee("migrate", data=folder / "data").returncode == 0
-    assert marquee("backup", str(folder / "backup.zip"), data=folder / "data").returncode == 0
+    told("migrate", data=folder / "data")
+    told("backup", folder / "backup.zip", data=folder / "data")
     size = (folder / "data" / "marquee.db").stat().st_size
     with full(disk, but=size):
         done = marquee("restore", str(folder / "backup.zip"), data=data)

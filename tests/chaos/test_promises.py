@@ -12,6 +12,7 @@ import pytest
 from tests.api.asking import Stage, eventually
 from tests.chaos import ledger
 from tests.chaos.ledger import Ledger, load, stock
+from tests.support.commands import in_process
 from tests.support.server import Server, marquee, serve
 
 CLEAN = "all totals are what the ratings say\n"
@@ -131,7 +132,7 @@ def test_every_drift_is_found_and_put_right(server: Server, stage: Stage, untouc
     for plant, movie in movies.items():
         plant(server, movie)
     orphan(server, young, int(time.time()) - 500)
-    done = marquee("verify", data=server.data)
+    done = in_process("verify", data=server.data)
     assert done.returncode == 1
     *lines, last = done.stdout.splitlines()
     assert [line.partition(":")[0] for line in lines] == sorted([*movies.values(), young])
@@ -140,9 +141,9 @@ def test_every_drift_is_found_and_put_right(server: Server, stage: Stage, untouc
     said = "the ratings say 3 of 13.5 points in all, the totals 6 of 27"
     assert f"{doubled}: {said}" in lines
 
-    done = marquee("rebuild", "--movie", doubled, data=server.data)
+    done = in_process("rebuild", "--movie", doubled, data=server.data)
     assert (done.returncode, done.stdout) == (0, "1 movie was put right\n")
-    done = marquee("rebuild", "--drifted", data=server.data)
+    done = in_process("rebuild", "--drifted", data=server.data)
     assert done.returncode == 0
     # An orphan is left alone for ten minutes: its rating may be about to be stored.
     assert verify(server) == (1, [young])
@@ -157,7 +158,7 @@ def test_a_whole_rebuild_puts_right_them_too(server: Server, stage: Stage, untou
     right = [stage.await_ratings(movie, 2) for movie in movies]
     for plant, movie in zip(PLANTS, movies, strict=True):
         plant(server, movie)
-    done = marquee("rebuild", data=server.data)
+    done = in_process("rebuild", data=server.data)
     assert (done.returncode, done.stdout) == (0, f"{len(movies)} movies were put right\n")
     assert [stage.ratings_of(movie) for movie in movies] == right
 
@@ -217,7 +218,7 @@ def send(server: Server, *row: object) -> None:
 
 
 def letters(server: Server) -> list[str]:
-    done = marquee("dead-letters", data=server.data)
+    done = in_process("dead-letters", data=server.data)
     assert done.returncode == 0, done
     *lines, last = done.stdout.splitlines()
     assert last == f"{len(lines)} dead letter{'s' * (len(lines) != 1)}"
@@ -250,14 +251,14 @@ def test_poison_stops_nobody(tmp_path: Path):
         assert server.figure("marquee_events_behind") == 0
         assert verify(server) == (0, [])
 
-        done = marquee("dead-letters", "retry", data=server.data)
+        done = in_process("dead-letters", "retry", data=server.data)
         assert done.returncode == 1
         assert done.stdout.splitlines()[-1] == f"{len(found)} dead letters"
         assert len(letters(server)) == len(found)
 
         # Mended by hand: the first is the rating of somebody whom the store knows.
         mend(server, movie, value=12)
-        done = marquee("dead-letters", "retry", data=server.data)
+        done = in_process("dead-letters", "retry", data=server.data)
         assert done.returncode == 1, "the others are as they were"
         assert "Dead letter 1 is folded." in done.stdout
         assert len(letters(server)) == len(found) - 1

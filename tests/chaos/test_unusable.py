@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.commands import in_process, told
 from tests.support.server import COMMAND, START_SECONDS, Server, environment, marquee, serve
 
 PAGE = 4096
@@ -77,7 +78,7 @@ def works_again(data: Path) -> None:
         server.stop()
     finally:
         server.kill()
-    assert marquee("verify", data=data).returncode == 0
+    told("verify", data=data)
 
 
 @pytest.mark.parametrize("command", ["serve", "erase --user you"])
@@ -115,19 +116,19 @@ def test_a_damaged_header(data: Path):
 
 def test_damaged_pages_are_found_and_a_backup_restores(data: Path, tmp_path: Path):
     database, copy = data / "marquee.db", tmp_path / "copy.zip"
-    assert marquee("backup", str(copy), data=data).returncode == 0
+    told("backup", copy, data=data)
     damage(database, 2 * PAGE, database.stat().st_size - 2 * PAGE)
 
     line = refused("serve", data=data)
     assert line == f"{database} is damaged: restore a backup with `marquee restore`."
-    done = marquee("doctor", data=data)
+    done = in_process("doctor", data=data)
     assert done.returncode == 1
     assert f"{database} is damaged" in done.stdout
-    done = marquee("backup", str(tmp_path / "bad.zip"), data=data)
+    done = in_process("backup", str(tmp_path / "bad.zip"), data=data)
     assert done.returncode == 2
     assert not (tmp_path / "bad.zip").exists()
 
-    assert marquee("restore", str(copy), data=data).returncode == 0
+    told("restore", copy, data=data)
     works_again(data)
 
 
@@ -218,7 +219,7 @@ def test_doctor_tells_what_cannot_be_written_from_what_is_damaged(data: Path, wh
 
 
 def test_doctor_without_a_store_makes_none(tmp_path: Path):
-    done = marquee("doctor", data=tmp_path / "data")
+    done = in_process("doctor", data=tmp_path / "data")
     assert (done.returncode, done.stderr) == (1, "")
     assert f"There is no store at {tmp_path / 'data' / 'marquee.db'}" in done.stdout
     assert list(tmp_path.iterdir()) == []
@@ -257,7 +258,7 @@ def test_a_second_serve(data: Path):
             line = refused("serve", "--port", str(port), data=data)
             assert line.startswith(says)
         copy = str(data.parent / "copy.zip")
-        assert marquee("backup", copy, data=data).returncode == 0
+        told("backup", copy, data=data)
         assert refused("restore", copy, data=data).startswith(says)
         with server.client() as client:
             assert client.get("/health/ready").status_code == 200

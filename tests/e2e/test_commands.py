@@ -262,25 +262,25 @@ def test_the_demo_never_comes_by_itself_beside_somebodys_own(tmp_path):
     movies, ratings = tmp_path / "movies.csv", tmp_path / "ratings.csv"
     movies.write_text("id,title\nm1,One\n")
     ratings.write_text("userId,movieId,rate,ratedAt\nyou,m1,8,2020-01-01T00:00:00Z\n")
-    ok("import", "movies", movies, data=data)
-    ok("import", "auto", ratings, data=data)
+    told("import", "movies", movies, data=data)
+    told("import", "auto", ratings, data=data)
     with serve(tmp_path, demo=True) as server:
         with server.client() as client:
             assert [movie["id"] for movie in client.get("/movies").json()["result"]] == ["m1"]
         assert answer_of_its_line(server)["movieId"] == "m1"
-        assert "made up" not in server.log + ok("top", data=data)
+        assert "made up" not in server.log + told("top", data=data)
         assert "made up" in ok("demo", data=data)
-        assert "made up" in ok("top", data=data)
+        assert "made up" in told("top", data=data)
 
 
 @pytest.mark.no_cover
 def test_a_start_that_was_cut_short_in_its_demo_goes_on_with_it(tmp_path):
     data, movies = tmp_path / "data", tmp_path / "movies.csv"
     movies.write_text("id,title\nm1,One\n")
-    ok("import", "movies", movies, data=data)  # as far as it came
+    told("import", "movies", movies, data=data)  # as far as it came
     with closing(sqlite3.connect(data / "marquee.db")) as connection, connection:
         connection.execute("INSERT INTO agreed VALUES ('demo', 'begun')")
-    assert "made up" in ok("top", data=data)
+    assert "made up" in told("top", data=data)
     with serve(tmp_path, demo=True) as server:
         assert "made up" in server.log
     assert len(told("export", "movies", data=data).splitlines()) > 2000
@@ -340,7 +340,7 @@ def test_brackets_and_colons_in_a_table_are_what_they_are(tmp_path):
         + "".join(f"you,m{n},8,2020-01-01T00:00:00Z\n" for n in range(len(titles)))
     )
     for file in (movies, ratings):
-        ok("import", "auto", file, data=tmp_path / "data")
+        told("import", "auto", file, data=tmp_path / "data")
     shown = told("top", data=tmp_path / "data")
     assert all(title in shown for title in titles)
     assert "the extra [traces]" in told("settings")
@@ -348,14 +348,14 @@ def test_brackets_and_colons_in_a_table_are_what_they_are(tmp_path):
 
 
 def test_an_erasure_that_came_by_mail(server, ratings):
-    ok("import", "auto", ratings, data=server.data)
+    told("import", "auto", ratings, data=server.data)
     with server.client("alice") as client:
         before = len(client.get("/users/me/ratings").json()["result"])
         assert before > 0
         shown = ok("erase", "--user", "alice", data=server.data)
         assert shown.startswith(f"{before} ratings erased")
         assert client.get("/users/me/ratings").json()["result"] == []
-    assert "all totals" in ok("verify", data=server.data)
+    assert "all totals" in told("verify", data=server.data)
 
 
 def test_doctor_finds_all_well(server):
@@ -384,7 +384,7 @@ def test_doctor_tells_what_serve_refuses(server, name, value):
 
 
 def test_dead_letters_are_a_line_each_whatever_is_in_them(tmp_path):
-    ok("migrate", data=tmp_path)
+    told("migrate", data=tmp_path)
     with closing(sqlite3.connect(tmp_path / "marquee.db")) as connection, connection:
         row = (b"\xff\x1b[2J\n\xc3\xa9", "no event", 1)
         connection.execute("INSERT INTO dead_letter (raw, error, died_at) VALUES (?, ?, ?)", row)

@@ -26,7 +26,7 @@ def test_an_import_beside_the_server_shows_and_again_changes_nothing(server, tmp
     before = told("import", "auto", ratings, "--dry-run", data=server.data)
     first = ok("import", "auto", ratings, data=server.data)
     assert numbers(before) == numbers(first) == {"ratings": "3 added, 0 replaced"}
-    assert numbers(ok("import", "auto", ratings, data=server.data)) == {
+    assert numbers(told("import", "auto", ratings, data=server.data)) == {
         "ratings": "0 added, 0 replaced"
     }
     with server.client("anna") as client:
@@ -43,13 +43,13 @@ def test_a_dry_run_foresees_what_was_removed_and_erased(server, tmp_path):
         "userId,movieId,rate,ratedAt\n"
         "remover,tt0068646,7,2020-01-01T00:00:00Z\neraser,tt0068646,7,2020-01-01T00:00:00Z\n"
     )
-    ok("import", "auto", file, data=server.data)
+    told("import", "auto", file, data=server.data)
     with server.client("remover") as client:
         assert client.delete("/movies/tt0068646/users/rate").status_code == 204
-    ok("erase", "--user", "eraser", data=server.data)
+    told("erase", "--user", "eraser", data=server.data)
     foreseen = told("import", "auto", file, "--dry-run", data=server.data)
     # The removal is newer than the file; after an erasure the same file counts again.
-    assert numbers(foreseen) == numbers(ok("import", "auto", file, data=server.data))
+    assert numbers(foreseen) == numbers(told("import", "auto", file, data=server.data))
     assert numbers(foreseen) == {"ratings": "1 added, 0 replaced"}
 
 
@@ -69,7 +69,7 @@ def test_a_dry_run_where_nothing_is_yet_makes_nothing(ratings, tmp_path):
 def test_what_was_left_out_is_told_line_by_line(server, tmp_path):
     file, report = tmp_path / "some.csv", tmp_path / "report.txt"
     file.write_text(RATINGS + "tt0068646,alice,11,2020-01-01T00:00:00Z\n")
-    shown = ok("import", "auto", file, "--report", report, data=server.data)
+    shown = told("import", "auto", file, "--report", report, data=server.data)
     assert "1 left out" in shown
     assert re.search(r"^some.csv:5: ", report.read_text(), re.MULTILINE)
 
@@ -117,7 +117,7 @@ def test_a_file_that_nobody_reads_is_in_the_report(server, tmp_path):
     folder.mkdir()
     (folder / "hers.csv").write_text(RATINGS)
     (folder / "tags.csv").write_text("Date,Tag\n")
-    shown = ok("import", "auto", folder, "--report", report, data=server.data)
+    shown = told("import", "auto", folder, "--report", report, data=server.data)
     line = "tags.csv: not read: it is not anything known: it has the columns Date, Tag\n"
     assert line in shown
     assert line in report.read_text()
@@ -132,7 +132,7 @@ def test_interrupted_and_gone_on(tmp_path):
         for n in range(lines):
             out.write(f"u{n // movies},m{n % movies},{1 + n % 19 / 2},2020-01-01T00:00:00Z\n")
     data = tmp_path / "data"
-    ok("import", "movies", movie_file, data=data)
+    told("import", "movies", movie_file, data=data)
     process = subprocess.Popen(
         [COMMAND, "import", "auto", file],
         env=environment(data=data),
@@ -158,7 +158,7 @@ def test_interrupted_and_gone_on(tmp_path):
     assert 0 < some < lines
     report = marquee("import", "auto", str(file), data=data).stdout  # slowly: it says how far it is
     assert numbers(report) == {"ratings": f"{lines - some:,} added, 0 replaced"}
-    assert "all totals" in ok("verify", data=data)
+    assert "all totals" in told("verify", data=data)
 
 
 def stored(data: Path, patience: float = 30) -> int:
@@ -166,16 +166,14 @@ def stored(data: Path, patience: float = 30) -> int:
         return connection.execute("SELECT count(*) FROM rating").fetchone()[0]
 
 
-@pytest.mark.parametrize(
-    ("form", "whose"),
-    [pytest.param("csv", (), marks=pytest.mark.no_cover), ("json", ("--user", "alice"))],
-)
+@pytest.mark.no_cover
+@pytest.mark.parametrize(("form", "whose"), [("csv", ()), ("json", ("--user", "alice"))])
 def test_an_export_taken_in_elsewhere_is_the_same(server, ratings, form, whose, tmp_path):
-    ok("import", "auto", ratings, data=server.data)
+    told("import", "auto", ratings, data=server.data)
     for what, least in ((("movies",), 2000), (("ratings", *whose), 2 if whose else 30_000)):
         file = tmp_path / f"{what[0]}.{form}"
         file.write_text(ok("export", *what, "--format", form, data=server.data))
-        done = marquee("import", "auto", str(file), data=tmp_path / "other")
+        done = in_process("import", "auto", file, data=tmp_path / "other")
         assert done.returncode == 0, done  # what lasts is told of on stderr
         again = told("export", *what, "--format", form, data=tmp_path / "other")
         assert again == file.read_text()
@@ -183,7 +181,7 @@ def test_an_export_taken_in_elsewhere_is_the_same(server, ratings, form, whose, 
 
 
 def test_an_export_of_one_user(server, ratings):
-    ok("import", "auto", ratings, data=server.data)
+    told("import", "auto", ratings, data=server.data)
     shown = told("export", "ratings", "--user", 'b, "the" second', data=server.data)
     rows = list(csv.DictReader(io.StringIO(shown)))
     assert [(row["userId"], row["movieId"], row["rate"]) for row in rows] == [
@@ -192,7 +190,7 @@ def test_an_export_of_one_user(server, ratings):
 
 
 def test_an_export_of_nothing_is_a_header_or_an_empty_list(server, tmp_path):
-    ok("migrate", data=tmp_path)
+    told("migrate", data=tmp_path)
     for what, header in {
         "ratings": "userId,movieId,rate,ratedAt\n",
         "movies": "id,title,year,genres,boxOffice,imdbId,tmdbId\n",
@@ -203,7 +201,7 @@ def test_an_export_of_nothing_is_a_header_or_an_empty_list(server, tmp_path):
 
 
 def test_an_export_as_json_is_a_list(server, ratings):
-    ok("import", "auto", ratings, data=server.data)
+    told("import", "auto", ratings, data=server.data)
     shown = told("export", "ratings", "--user", "alice", "--format", "json", data=server.data)
     assert [rating["movieId"] for rating in json.loads(shown)] == ["tt0068646", "tt0071562"]
     assert shown.count("\n") == 2
@@ -234,7 +232,7 @@ def test_streams_that_are_closed_stop_nothing(server, closed):
 
 def test_migrate_changes_the_prior_beside_the_server(server, tmp_path):
     backup, data = tmp_path / "backup.zip", tmp_path / "data"
-    ok("backup", backup, data=server.data)
+    told("backup", backup, data=server.data)
     restore(backup, check_backup(backup), data / "marquee.db", data / "keys")
     with serve(tmp_path) as other, other.client() as client:
         weighted = client.get("/movies/top10").json()["result"]
@@ -262,35 +260,35 @@ def test_a_backup_of_a_running_server_comes_back_whole(server, tmp_path):
         headers = {"Authorization": f"Bearer {token}"}  # its keys came along
         assert client.get("/movies/tt0068646/users/rate", headers=headers).json()["rate"] == 3
         refused(in_process("restore", file, data=other.data))
-    assert "all totals" in ok("verify", data=tmp_path / "data")
+    assert "all totals" in told("verify", data=tmp_path / "data")
 
 
 def test_a_restore_beside_another_command_is_refused(server, tmp_path):
     backup, data = tmp_path / "backup.zip", tmp_path / "data"
-    ok("backup", backup, data=server.data)
-    ok("migrate", data=data)
+    told("backup", backup, data=server.data)
+    told("migrate", data=data)
     with closing(sqlite3.connect(data / "marquee.db")) as connection:  # as an import has it
         connection.execute("SELECT count(*) FROM movie").fetchall()
         says = refused(marquee("restore", str(backup), data=data))
         assert f"Another command is at {data / 'marquee.db'}" in says
         assert not list(data.glob("before-restore-*"))
-    ok("restore", backup, data=data)
+    told("restore", backup, data=data)
 
 
 def test_what_an_emptied_file_had_in_its_log_is_kept_aside(server, tmp_path):
     backup, data = tmp_path / "backup.zip", tmp_path / "data"
-    ok("backup", backup, data=server.data)
+    told("backup", backup, data=server.data)
     data.mkdir()
     (data / "marquee.db").touch()
     (data / "marquee.db-wal").write_bytes(b"what was rated last")
-    ok("restore", backup, data=data)
+    told("restore", backup, data=data)
     (aside,) = data.glob("before-restore-*")
     assert (aside / "marquee.db-wal").read_bytes() == b"what was rated last"
 
 
 def test_a_restore_takes_the_place_of_no_folder(server, tmp_path):
     backup, folder = tmp_path / "backup.zip", tmp_path / "folder"
-    ok("backup", backup, data=server.data)
+    told("backup", backup, data=server.data)
     folder.mkdir()
     url = f"sqlite:///{folder}"
     says = refused(in_process("restore", backup, data=tmp_path / "data", ratings_url=url))
@@ -300,7 +298,7 @@ def test_a_restore_takes_the_place_of_no_folder(server, tmp_path):
 
 def test_each_restore_of_a_second_keeps_what_was_there(server, tmp_path):
     backup, data = tmp_path / "backup.zip", tmp_path / "other"
-    ok("backup", backup, data=server.data)
+    told("backup", backup, data=server.data)
     for _ in range(4):
         restore(backup, check_backup(backup), data / "marquee.db", data / "keys")
     assert len(list(data.glob("before-restore-*/marquee.db"))) == 3
@@ -308,7 +306,7 @@ def test_each_restore_of_a_second_keeps_what_was_there(server, tmp_path):
 
 def test_a_damaged_backup_is_refused_before_anything_is_touched(server, tmp_path):
     file = tmp_path / "backup.zip"
-    ok("backup", file, data=server.data)
+    told("backup", file, data=server.data)
     whole = bytearray(file.read_bytes())
     whole[len(whole) // 2] ^= 0xFF
     file.write_bytes(whole)

@@ -63,6 +63,7 @@ def command(*arguments: str, **settings: object) -> str:
     return done.stdout
 
 
+@pytest.mark.no_cover
 def test_embedded_one_after_the_other(tmp_path: Path):
     next_one = newer(tmp_path, floor=True)
     told = Ledger()

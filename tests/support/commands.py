@@ -42,7 +42,9 @@ def refused(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def in_process(*arguments: object, **settings: object) -> subprocess.CompletedProcess[str]:
-    """As ``marquee`` runs it, without a process of its own: for what does nothing but tell."""
+    """As ``marquee`` runs it, without a process of its own: for what only tells, what prepares a
+    test, and what is tried as a process elsewhere. SQLite's locks are a process's: not while this
+    one has the same file open."""
     words, out, err = list(map(str, arguments)), io.StringIO(), io.StringIO()
     with (
         pytest.MonkeyPatch.context() as patched,
