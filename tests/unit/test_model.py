@@ -363,6 +363,7 @@ def test_no_user_ids(text: str) -> None:
     assert not is_user_id(text)
 
 
+@pytest.mark.no_cover
 def test_control_characters_are_those_of_unicode_and_lone_surrogates() -> None:
     for code in range(sys.maxunicode + 1):
         assert has_control(chr(code)) == (unicodedata.category(chr(code)) in {"Cc", "Cs"})
