@@ -91,17 +91,16 @@ class SqliteOutbox:
 
     def _next(self, connection: sqlite3.Connection, limit: int) -> Batch | None:
         start = read_position(connection, 0).offset if self._at is None else self._at
-        rows = connection.execute(NEXT, (start, limit)).fetchall()
-        if not rows:
-            return None
-        events, poison = [], []
-        for movie_id, rater, version, value, trace, _ in rows:  # poison may also be no UTF-8
+        events, poison, end = [], [], start
+        rows = connection.execute(NEXT, (start, limit))
+        for movie_id, rater, version, value, trace, id in rows:  # poison may also be no UTF-8
             event = RatingChanged(movie_id.decode(errors="replace"), rater, version, value)
             if (error := fault(event)) is None:
                 events.append(Traced.behind(event, trace) if trace else event)
             else:
                 poison.append(Poison(encode(event), error))
-        return Batch(events, poison, start=start, end=rows[-1][-1])
+            end = id
+        return None if end == start else Batch(events, poison, start=start, end=end)
 
 
 def last_id(connection: sqlite3.Connection) -> int:
