@@ -16,7 +16,7 @@ from marquee.adapters import sqlite
 from marquee.adapters.keys import OwnKeys
 from marquee.adapters.sqlite import database as database_module
 from marquee.adapters.sqlite.database import connect
-from marquee.errors import Invalid, StoreAway, Unusable
+from marquee.errors import Conflict, Invalid, StoreAway, Unusable
 from tests.api.asking import eventually
 
 LARGE = 48 << 20
@@ -214,3 +214,24 @@ async def test_nobody_waits_for_ever_for_a_disk_that_stands_still(path, monkeypa
     finally:
         goes_on.set()
         await database.close()
+
+
+async def test_one_that_fails_costs_the_others_of_its_commit_little(path):
+    """They are answered all the same; but a commit for each would be as many flushes of the disk,
+    and whoever asks meanwhile would wait for them, too."""
+
+    def refuse(_):
+        raise Conflict("There is one already.")
+
+    begun = []
+    database = await sqlite.Database.open(path)
+    try:
+        database.around(begun.append, lambda _: None)
+        jobs = [lambda _, number=number: number for number in range(128)]
+        jobs[77] = refuse
+        answers = await asyncio.gather(*map(database.write, jobs), return_exceptions=True)
+    finally:
+        await database.close()
+    assert isinstance(answers.pop(77), Conflict)
+    assert answers == [number for number in range(128) if number != 77]
+    assert len(begun) == 15  # all, then twice a half of what had failed

@@ -98,7 +98,7 @@ class Database:
         """Done when ``job``'s transaction is on the disk, with what it returned.
 
         Where the file can't take it, or not within ``CALL_SECONDS``: ``StoreAway``. A job may be
-        run twice (never both times to an effect), so it keeps nothing but what it returns.
+        run several times (once to an effect), so it keeps nothing but what it returns.
         """
         return self.write_together(each, job)
 
@@ -211,7 +211,8 @@ class Database:
         return handed, group
 
     def _commit(self, group: list[Waiting]) -> tuple[list[Outcome], int]:
-        """Run a group in one transaction. Where one of its jobs fails, each has one of its own."""
+        """Run a group in one transaction. Where one of its jobs fails, each half has one of its
+        own, and so on down to that job alone: the others share as few flushes as can be."""
         connection = self._connection
         outcomes: list[Outcome] = []
         try:
@@ -234,8 +235,10 @@ class Database:
                 return [(answer, None, away) for answer, *_ in group], 0
             if len(group) == 1:
                 return [(group[0][0], None, error)], 0
-            alone = [self._commit([job]) for job in group]
-            return [outcomes[0] for outcomes, _ in alone], sum(size for _, size in alone)
+            middle = len(group) // 2
+            first, size = self._commit(group[:middle])
+            second, more = self._commit(group[middle:])
+            return first + second, size + more
         return outcomes, len(group)
 
     # ---- in a reader's thread
