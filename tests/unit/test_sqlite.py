@@ -17,6 +17,7 @@ from marquee.adapters.keys import OwnKeys
 from marquee.adapters.sqlite import database as database_module
 from marquee.adapters.sqlite.database import connect
 from marquee.errors import Conflict, Invalid, StoreAway, Unusable
+from marquee.model import Rating
 from tests.api.asking import eventually
 
 LARGE = 48 << 20
@@ -235,3 +236,17 @@ async def test_one_that_fails_costs_the_others_of_its_commit_little(path):
     assert isinstance(answers.pop(77), Conflict)
     assert answers == [number for number in range(128) if number != 77]
     assert len(begun) == 15  # all, then twice a half of what had failed
+
+
+async def test_each_rating_of_a_commit_goes_above_the_one_before_it(path):
+    """Also above one from the future, where no clock keeps them apart."""
+    future = 2**52
+    database = await sqlite.Database.open(path)
+    try:
+        store = await sqlite.SqliteRatings.open(database)
+        await store.merge([Rating("u", "m", 5, future)])
+        written = await asyncio.gather(*(store.write("u", "m", value) for value in (6, 7)))
+        assert [rating.version for rating in written] == [future + 1, future + 2]
+        assert await store.read("u", "m") == written[-1]
+    finally:
+        await database.close()
