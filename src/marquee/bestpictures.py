@@ -11,7 +11,7 @@ from itertools import islice
 
 from . import titles
 from .errors import Invalid, NotFound, StoreAway
-from .model import Nomination
+from .model import Nomination, has_control
 from .ports import Catalogue, Notices
 from .suggestions import Suggestions
 from .troubles import Trouble
@@ -38,7 +38,7 @@ def place(nomination: Nomination) -> str:
 
 
 def is_place(after: str) -> bool:
-    return re.match("[0-9]{5}~? .", after) is not None
+    return re.match("[0-9]{5}~? .", after) is not None and not has_control(after)
 
 
 class Nominees:

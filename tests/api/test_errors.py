@@ -23,7 +23,7 @@ ALLOWED = {
     "/metrics": "GET, HEAD",
 }
 PROBES = ["/health/live", "/health/ready", "/metrics"]
-METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND"}
+METHODS = {"GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "PROPFIND", "FOO"}
 
 WITH_TOKEN = [
     ("POST", "/movies/tt0111161/users/rate"),

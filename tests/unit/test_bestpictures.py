@@ -317,6 +317,12 @@ async def test_pages_without_gap_or_duplicate() -> None:
         assert seen == wanted
 
 
+def test_a_list_goes_on_from_a_place_alone() -> None:
+    assert bestpictures.is_place(bestpictures.place(nomination("Wings")))
+    for no_place in ("", "Wings", "00001 ", "1 wings Wings", "00001 wings\0", "00001 wings\nWings"):
+        assert not bestpictures.is_place(no_place)
+
+
 @pytest.mark.anyio
 async def test_a_page_goes_on_where_the_list_has_changed() -> None:
     a, b, c, d = (nomination(title) for title in "ABCD")

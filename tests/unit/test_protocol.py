@@ -159,6 +159,33 @@ async def test_who_asks_for_another_protocol_is_answered_in_this_one(address, ot
     assert await converse(address, GET % b"a", *sent.splitlines(keepends=True), last) == told
 
 
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"POST /body HTTP/1.1\r\nHost: h\r\nConnection: close, Upgrade",
+        b"POST /body HTTP/1.0\r\nConnection: Upgrade",
+    ],
+)
+async def test_who_asks_for_another_protocol_and_then_leaves_is_answered(address, head) -> None:
+    rest = b"\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nxyz"
+    assert await converse(address, head + rest) == [b"200 /body"]
+    assert await converse(address, GET % b"a", head + rest) == [b"200 /a", b"200 /body"]
+
+
+@pytest.mark.parametrize("method", [b"FOO", b"get", b"M-SEARCHES", b"G"])
+@pytest.mark.parametrize("asks", [b"", b"\r\nConnection: Upgrade\r\nUpgrade: h2c"])
+async def test_a_method_that_the_parser_does_not_know_is_heard(address, method, asks) -> None:
+    head = b" /body HTTP/1.1\r\nHost: h\r\nContent-Length: 3" + asks + b"\r\n\r\n"
+    last = b"GET /b HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n"
+    assert await converse(address, method + head + b"xyz" + last) == [b"200 /body", b"200 /b"]
+    assert await converse(address, method + head, b"xyz", last) == [b"200 /body", b"200 /b"]
+
+
+async def test_a_line_that_is_no_request_is_none_whatever_it_begins_with(address) -> None:
+    for line in (b"FOO /a\r\n", b"FOO a HTTP/1.1\r\n", b"F(O /a HTTP/1.1\r\n"):
+        assert await converse(address, line + b"Host: h\r\n\r\n") == [b"400"]
+
+
 async def test_who_asks_for_another_protocol_needs_a_host_as_all_do(address) -> None:
     sent = b"GET / HTTP/1.1\r\n" + ASKS.removeprefix(b"Host: h\r\n") % b"h2c" + b"\r\n\r\n"
     assert await converse(address, sent) == [b"400"]

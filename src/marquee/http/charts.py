@@ -106,7 +106,7 @@ def matches(if_none_match: str | None, etag: bytes) -> bool:
     if if_none_match is None:
         return False
     tags = [tag.strip().removeprefix("W/") for tag in if_none_match.split(",")]
-    return etag.decode() in tags or tags == ["*"]
+    return etag.decode() in tags or if_none_match.strip() == "*"
 
 
 class Ten:

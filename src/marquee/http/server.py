@@ -3,13 +3,19 @@
 import asyncio
 import contextlib
 import logging
+import re
 import socket
 import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import uvicorn
-from httptools import HttpParserError, HttpParserUpgrade
+from httptools import (
+    HttpParserError,
+    HttpParserInvalidMethodError,
+    HttpParserUpgrade,
+    HttpRequestParser,
+)
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
 
 from ..errors import Invalid, MarqueeError
@@ -35,6 +41,15 @@ MAX_HEAD = 64 * 1024
 
 CONTINUE = b"HTTP/1.1 100 "
 """The beginning of what goes before an answer, and is waited for."""
+
+LINE = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+(?= /\S* HTTP/1\.[01]\r\n)")
+"""The method in front of a request's line (RFC 9112, 3)."""
+
+STAND_IN = b"UNBIND"
+"""A method that the parser knows and nobody answers."""
+
+OTHER_METHOD = "OTHER"
+"""What a method that the parser does not know is called: in metrics, each name would stay."""
 
 NO_HTTP = "This is no HTTP request. In its URL, what is not ASCII must be percent-encoded."
 NO_HOST = "A request has one header Host (RFC 9112, 3.2)."
@@ -81,6 +96,7 @@ class Protocol(HttpToolsProtocol):
     """Whether the last request has come to its end, so that what comes now is a head."""
     _refused = False
     _fault = NO_HTTP
+    _other_method = False
     _impatience: asyncio.TimerHandle | None = None
     _unread: asyncio.TimerHandle | None = None
 
@@ -131,7 +147,8 @@ class Protocol(HttpToolsProtocol):
 
     def _hear(self, data: bytes) -> None:
         """The parser passes over the body of who asks for another protocol, as Java's client does
-        with whatever it sends. We speak no other: the parser hears the head again, without that."""
+        with whatever it sends. We speak no other: a new parser hears the head again, without that.
+        And it knows some methods alone: of another one it hears a stand-in."""
         self._unset_keepalive_if_required()
         coming = [memoryview(data)]
         try:
@@ -142,8 +159,20 @@ class Protocol(HttpToolsProtocol):
                 except HttpParserUpgrade as asked:
                     if self._asks_for_another():
                         coming += [part[asked.args[0] :], memoryview(self._head_without_asking())]
+                        self._hear_anew()
+                except HttpParserInvalidMethodError:
+                    begun = self._whole and self._head == len(data) and LINE.match(data)
+                    if not begun:
+                        raise
+                    self._other_method = True
+                    self._hear_anew()
+                    coming.append(memoryview(STAND_IN + data[begun.end() :]))
         except HttpParserError:
             self._refuse(Invalid(self._fault))
+
+    def _hear_anew(self) -> None:
+        self.parser = HttpRequestParser(self)
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)  # as uvicorn does
 
     def _head_without_asking(self) -> bytes:
         method, version = self.parser.get_method(), self.parser.get_http_version().encode()
@@ -162,6 +191,9 @@ class Protocol(HttpToolsProtocol):
             self._fault = NO_HOST
             raise HttpParserError(NO_HOST)  # the parser hears no more of it
         super().on_headers_complete()
+        if self._other_method:
+            self._other_method = False
+            self.scope["method"] = OTHER_METHOD
         self._head = 0
         self._whole = False
         if self.parser.should_upgrade():
