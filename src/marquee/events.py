@@ -5,11 +5,12 @@ JSON, version 1: ``{"v": 1, "movieId": "tt0111161", "rater": "<32 hex digits>", 
 """
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from .model import MAX_VERSION, REMOVED, RatingChanged, is_movie_id
+from .model import MAX_VERSION, REMOVED, RatingChanged, check, is_movie_id
 
 SCHEMA = 1
 
@@ -72,3 +73,15 @@ def fault(event: tuple[Any, ...]) -> str | None:
     if type(version) is not int or not 1 <= version <= MAX_VERSION:
         return "the version is no time"
     return None
+
+
+def faultless(events: Sequence[RatingChanged]) -> bool:
+    """Whether ``fault`` finds nothing in any of them, whose types are right. Asked of all at once
+    that takes a third of the time: it matters where nearly every event passes."""
+    try:
+        check(events)
+    except ValueError:
+        return False
+    return {len(rater) for _, rater, _, _ in events} <= {16} and all(
+        map(is_movie_id, {movie_id for movie_id, _, _, _ in events})
+    )

@@ -8,8 +8,9 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 
-from ...events import encode, fault
+from ...events import encode, fault, faultless
 from ...model import RatingChanged, Traced
 from ...ports import Batch, Poison
 from .database import Database, read_position
@@ -27,10 +28,15 @@ GATHER_EACH = 1 / 4000
 LOOK_EVERY = 0.2
 """Seconds after which a reader looks by itself: another process may have written."""
 
+UP_TO = """
+    SELECT max(id), count(trace)
+    FROM (SELECT id, trace FROM outbox WHERE id > ? ORDER BY id LIMIT ?)"""
+EVENTS = "SELECT movie_id, rater, version, value FROM outbox WHERE id > ? AND id <= ? ORDER BY id"
+ONE_BY_ONE = """
+    SELECT CAST(movie_id AS BLOB), rater, version, value, trace FROM outbox
+    WHERE id > ? AND id <= ? ORDER BY id"""
 
-NEXT = """
-    SELECT CAST(movie_id AS BLOB), rater, version, value, trace, id FROM outbox
-    WHERE id > ? ORDER BY id LIMIT ?"""
+event_of = partial(tuple.__new__, RatingChanged)  # a third of what its constructor takes
 
 
 class SqliteOutbox:
@@ -91,16 +97,37 @@ class SqliteOutbox:
 
     def _next(self, connection: sqlite3.Connection, limit: int) -> Batch | None:
         start = read_position(connection, 0).offset if self._at is None else self._at
-        events, poison, end = [], [], start
-        rows = connection.execute(NEXT, (start, limit))
-        for movie_id, rater, version, value, trace, id in rows:  # poison may also be no UTF-8
-            event = RatingChanged(movie_id.decode(errors="replace"), rater, version, value)
-            if (error := fault(event)) is None:
-                events.append(Traced.behind(event, trace) if trace else event)
-            else:
-                poison.append(Poison(encode(event), error))
-            end = id
-        return None if end == start else Batch(events, poison, start=start, end=end)
+        end, traced = connection.execute(UP_TO, (start, limit)).fetchone()
+        if end is None:
+            return None
+        if not traced and (events := read_all(connection, start, end)) is not None:
+            return Batch(events, start=start, end=end)
+        events, poison = read_one_by_one(connection, start, end)
+        return Batch(events, poison, start=start, end=end)
+
+
+def read_all(connection: sqlite3.Connection, start: int, end: int) -> list[RatingChanged] | None:
+    """The events in (start, end]; None where one of them is none."""
+    try:
+        rows = connection.execute(EVENTS, (start, end))
+        events = [*map(event_of, rows)]
+    except sqlite3.OperationalError:  # also of what is no UTF-8
+        return None
+    return events if faultless(events) else None
+
+
+def read_one_by_one(
+    connection: sqlite3.Connection, start: int, end: int
+) -> tuple[list[RatingChanged], list[Poison]]:
+    """The same with what is no event set aside, and with where each comes from in a trace."""
+    events, poison = [], []
+    for movie_id, *rest, trace in connection.execute(ONE_BY_ONE, (start, end)):
+        event = RatingChanged(movie_id.decode(errors="replace"), *rest)
+        if (error := fault(event)) is None:
+            events.append(Traced.behind(event, trace or ""))
+        else:
+            poison.append(Poison(encode(event), error))
+    return events, poison
 
 
 def last_id(connection: sqlite3.Connection) -> int:

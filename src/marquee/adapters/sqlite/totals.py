@@ -1,7 +1,6 @@
 """What was applied of each pair, each movie's totals, and the consumer's position beside them."""
 
 import sqlite3
-from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -15,7 +14,6 @@ from ...model import (
     PLAIN,
     REMOVED,
     Applied,
-    Delta,
     Pair,
     Prior,
     Totals,
@@ -193,15 +191,18 @@ def note_steps(connection: sqlite3.Connection) -> None:
 
 def count_steps(connection: sqlite3.Connection) -> int:
     """Bring the totals to what was written to ``applied``; of how many movies."""
-    changed: defaultdict[str, Delta] = defaultdict(lambda: [0] * REMOVED)  # the last counts nothing
-    for movie_id, before, after in connection.execute(STEPS):
-        delta = changed[movie_id]
-        delta[before - 1] -= 1
-        delta[after - 1] += 1
+    steps = connection.execute(STEPS).fetchall()
     connection.execute("DELETE FROM temp.step")
-    totals = map(Totals.plus, read_totals(connection, list(changed)), changed.values())
-    write_totals(connection, list(zip(changed, totals, strict=True)))
-    return len(changed)
+    movie_ids = list({movie_id for movie_id, _, _ in steps})
+    kept = read_totals(connection, movie_ids)
+    counts = {id: [*totals.counts, 0] for id, totals in zip(movie_ids, kept, strict=True)}
+    for movie_id, before, after in steps:
+        count = counts[movie_id]
+        count[before - 1] -= 1  # the last is of what is removed, and counts nothing
+        count[after - 1] += 1
+    totals = [Totals(tuple(count[:-1])) for count in counts.values()]
+    write_totals(connection, list(zip(movie_ids, totals, strict=True)))
+    return len(counts)
 
 
 def read_applied(connection: sqlite3.Connection, pairs: Sequence[Pair]) -> dict[Pair, Applied]:
