@@ -97,7 +97,7 @@ async def test_matched_by_id_then_title_and_year_and_what_is_not_is_said(five, t
     again, once = details[:5], details[5:]
     assert again == once
     assert once == [
-        ("file.csv", 3, "said again in the same file: tt0113277"),
+        ("file.csv", 2, "said again in the same file: tt0113277"),
         ("file.csv", 6, "several movies of that title and year: Emma (1996)"),
         ("file.csv", 7, "no such movie in the catalogue: The Godfather (1972) tt0000009"),
         ("file.csv", 8, "no such movie in the catalogue: The Godfather (1975)"),
@@ -403,6 +403,9 @@ async def test_our_own_export_comes_back_to_the_letter(five, tmp_path):
     await five.ratings.write('ann, "x"', "odd", 1)
     await five.ratings.write("ann", "tt420238", 2)
     await five.ratings.write("bob", HEAT.id, 20)
+    await five.catalogue.put(Movie("gone", "Gone", None))
+    await five.ratings.write("bob", "gone", 4)
+    await five.catalogue.delete("gone")  # it is still his, and counts if the movie comes back
     ratings, movies, _ = before = await five.all()
     for form, write in (("csv", exports.as_csv), ("json", exports.as_json)):
         folder = tmp_path / form
@@ -423,6 +426,7 @@ async def test_our_own_export_comes_back_to_the_letter(five, tmp_path):
             (f"movies.{form}", "movies"),
             (f"ratings.{form}", "ratings"),
         ]
+        assert report.ratings_without_movie == 1
         assert await other.all() == before
         await database.close()
 
@@ -468,6 +472,28 @@ async def test_what_can_not_be_imported_is_said_in_one_line(
     with pytest.raises(Invalid, match=told) as error:
         await stores.run(file(folder, text, name), **options)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("source", ["auto", "movies", "ratings"])
+async def test_an_export_of_nothing_is_no_fault_of_what_is_beside_it(five, tmp_path, source):
+    nothing = "".join([part async for part in exports.as_json(exports.MOVIE, pages_of())])
+    report = await five.run(file(tmp_path, nothing, "nothing.json"), source=source)
+    assert (report.read, report.unread) == (0, [("nothing.json", "it is empty")])
+
+
+async def pages_of(*pages: exports.Rows):
+    for page in pages:
+        yield page
+
+
+async def test_of_what_is_said_again_the_older_is_left_out_wherever_it_stands(five, tmp_path):
+    days = {2: 6, 3: 5, 4: 7}
+    rows = "".join(f"2020-01-{day:02},Heat,1995,u,{day / 2}\n" for day in days.values())
+    told = []
+    path = file(tmp_path, LETTERBOXD + rows)
+    await five.run(path, user_id="ann", detail=lambda _, line, __: told.append(line))
+    assert sorted(set(told)) == [2, 3]
+    assert (await five.ratings.read("ann", HEAT.id)).value == 14
 
 
 async def test_a_header_alone_is_read_as_nothing(stores, tmp_path):

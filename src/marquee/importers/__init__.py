@@ -147,7 +147,7 @@ def _readings(source: str, path: Path, sheets: list[Sheet]) -> list[Reading]:
         if reading := reading_of(sheets):
             found.append(reading)
             sheets = [sheet for sheet in sheets if sheet not in reading.sheets]
-    if not found:
+    if not found and not all(sheet.is_empty_list for sheet in everything):  # an export may be so
         raise Invalid(_why_not(source, path, everything))
     return found
 

@@ -245,7 +245,8 @@ class Sheet:
         with open_text(file) as text:
             head = text.read(HEAD).lstrip(_NOTHING)
         self.is_json = head[:1] in {"[", "{"}
-        self.is_empty = not head
+        self.is_empty_list = not head.strip(_NOTHING + "[]") and head[:1] == "["
+        self.is_empty = not head or self.is_empty_list
         if self.is_json:
             self.header = list(dict.fromkeys(n for _, record in self.sample() for n in record))
         elif head:

@@ -50,7 +50,8 @@ class Report:
     """What became of each row: read = ratings + movies + nominations + left out.
 
     ``files``: each file that was read, and as what; ``unread``: those that were not, and why.
-    ``without_movie``: nominations of which the catalogue does not have the movie (yet);
+    ``ratings_without_movie``: rows of ratings whose movie the catalogue does not have (yet), where
+    they name it by our own id; ``without_movie``: nominations of which it does not have theirs;
     ``found_movie``: earlier ones whose movie came.
     """
 
@@ -60,6 +61,7 @@ class Report:
     ratings: Merged = NOTHING
     movies: Merged = NOTHING
     nominations: Merged = NOTHING
+    ratings_without_movie: int = 0
     without_movie: int = 0
     found_movie: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
@@ -87,6 +89,11 @@ class Report:
                     f"{what}: {merged.added:,} added, {merged.replaced:,} replaced, "
                     f"{merged.unchanged:,} unchanged"
                 )
+        if self.ratings_without_movie:
+            lines.append(
+                f"{self.ratings_without_movie:,} ratings have no movie in the catalogue yet: "
+                "they count once it is there"
+            )
         if self.without_movie:
             lines.append(f"{self.without_movie:,} nominations have no movie in the catalogue yet")
         if self.found_movie:
@@ -159,22 +166,26 @@ class Loader:
 
     async def _take_ratings(self, name: str, rows: list[RatingRow], matcher: Matcher) -> None:
         found = await matcher.find((row.movie for row in rows), loose=True)
-        newest: dict[tuple[str, str], Rating] = {}
+        newest: dict[tuple[str, str], tuple[int, int, int]] = {}
         for row in rows:
             movie_ids = found[row.movie]
+            if not movie_ids and isinstance(row.movie, str):
+                # It was somebody's rating before its movie was deleted, or comes before its movie.
+                movie_ids = (row.movie,)
+                self.report.ratings_without_movie += 1
             if len(movie_ids) != 1:
                 why = SEVERAL_MOVIES if movie_ids else NO_SUCH_MOVIE
                 self._leave_out(name, RowError(row.line, why, _named(row.movie)))
                 continue
-            rating = Rating(row.user_id, movie_ids[0], row.value, row.version)
-            pair = rating[:2]
-            before = newest.get(pair)
-            if before is not None:
-                self._leave_out(name, RowError(row.line, SAID_AGAIN, rating.movie_id))
-                rating = max(before, rating, key=lambda one: (one.version, one.value))
-            newest[pair] = rating
+            pair, said = (row.user_id, movie_ids[0]), (row.version, row.value, row.line)
+            if pair in newest:
+                said, older = max(newest[pair], said), min(newest[pair], said)
+                self._leave_out(name, RowError(older[2], SAID_AGAIN, pair[1]))
+            newest[pair] = said
         if newest:
-            merged = await self._ratings.merge(list(newest.values()))
+            merged = await self._ratings.merge(
+                [Rating(*pair, value, version) for pair, (version, value, _) in newest.items()]
+            )
             self.report.ratings = self.report.ratings.plus(merged)
 
     async def _take_movies(self, name: str, rows: list[MovieRow], matcher: Matcher) -> None:
