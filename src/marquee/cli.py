@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import signal
 import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterator
@@ -38,8 +39,8 @@ PROMISES = ("ratings", "events", "movies")
 # Typer carries a click of its own, and does not name this one itself.
 UsageFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "ClickException")
 
-INTERRUPTED = 130
-"""The exit status after Ctrl-C, as shells have it."""
+INTERRUPTED, TERMINATED = 130, 143
+"""The exit statuses after Ctrl-C and SIGTERM, as shells have them."""
 
 FILE_OPTION = "--config"
 
@@ -63,6 +64,14 @@ class Given:
     """What was said before the command."""
 
     file: str | None = None
+    status = INTERRUPTED
+    """Where it is interrupted."""
+
+
+def end_as_interrupted(*_: object) -> None:
+    """At a SIGTERM: what Ctrl-C cleans up, this does, too."""
+    Given.status = TERMINATED
+    signal.raise_signal(signal.SIGINT)
 
 
 def settings(**flags: object) -> config.Settings:
@@ -92,6 +101,7 @@ def version(asked: bool) -> None:
 
 @app.callback()
 def marquee(
+    context: typer.Context,
     file: Annotated[
         str | None,
         typer.Option(
@@ -105,6 +115,8 @@ def marquee(
     if file == "":
         raise Invalid(f"{FILE_OPTION} is empty: name a file or a folder, or leave it away.")
     Given.file = file
+    if context.invoked_subcommand != "serve":  # which stops in its own way
+        signal.signal(signal.SIGTERM, end_as_interrupted)
 
 
 @app.command()
@@ -393,16 +405,22 @@ def rebuild(
     if movie is not None and not is_movie_id(movie):
         raise Invalid(f"There is no movie {movie!r}. {NO_MOVIE_ID}")
 
-    async def main(stores: "Stores") -> int:
+    async def main(stores: "Stores") -> tuple[int, int]:
+        keeper = promises(stores)
         if drifted:  # verify itself waits, where there is something to wait for
-            movies = {drift.movie_id for drift in await promises(stores).verify()}
-            return await promises(stores).rebuild(movies) if movies else 0
+            movies = {drift.movie_id for drift in await keeper.verify()}
+            return await keeper.rebuild(movies) if movies else 0, keeper.left
         with suppress(LogLost):  # what is lost is what this brings back
             await stores.drain()  # what is late is not wrong
-        return await promises(stores).rebuild(None if movie is None else {movie})
+        return await keeper.rebuild(None if movie is None else {movie}), keeper.left
 
-    mended = run(on_stores(settings(data=data), main, *PROMISES))
+    mended, left = run(on_stores(settings(data=data), main, *PROMISES))
     print(f"{how_many(mended, 'movie')} {'was' if mended == 1 else 'were'} put right")
+    if left:
+        say(
+            f"{how_many(left, 'pair')} of user and movie counted ahead of the ratings, and too new "
+            "to be judged (of the last ten minutes, or dated ahead): rebuild again later"
+        )
 
 
 @app.command("dead-letters")
@@ -636,14 +654,14 @@ def main() -> None:
     except MarqueeError as error:
         fail(str(error), 1)
     except (typer.Abort, KeyboardInterrupt):
-        status = INTERRUPTED
+        status = Given.status
     except OSError as error:
         what = (
             f"{error.filename} can't be used" if error.filename else "the output can't be written"
         )
         fail(f"{what}: {error.strerror}", 1)
-    if status == INTERRUPTED:
-        fail("stopped: the same command goes on from here", INTERRUPTED)
+    if status in {INTERRUPTED, TERMINATED}:
+        fail("stopped: the same command goes on from here", Given.status)
     sys.exit(status if isinstance(status, int) else 0)
 
 

@@ -49,7 +49,9 @@ async def nothing_is_half_done() -> None:
 class Promises:
     """``drain``: folds, or waits for, what was acknowledged by the time it is called; where that
     can't come any more, ``settle`` waits until what was begun is no longer half done. ``log``: the
-    event log, where it may be lost while the totals are not."""
+    event log, where it may be lost while the totals are not.
+
+    ``left``: how much of what is ahead of the rating store was too new for the last rebuild."""
 
     def __init__(
         self,
@@ -64,6 +66,7 @@ class Promises:
         self._totals = totals
         self._drain = drain
         self._settle = settle
+        self.left = 0
 
     # ---- verify
 
@@ -165,6 +168,7 @@ class Promises:
         if movies is None and self._log:
             bridges = await self._log.bridges()
         wrong: set[str] = set()
+        self.left = 0
         slices = Slices()
         while slices.left:
             wrong |= await self._rebuild_slice(movies, slices)
@@ -196,10 +200,11 @@ class Promises:
                 else:
                     await repairs.compare(event, seen)
         ahead |= {pair: seen for pair, seen in applied.items() if seen.value != REMOVED}
-        ahead = {pair: seen for pair, seen in ahead.items() if repairs.settled(seen)}
+        ahead = {pair: seen for pair, seen in ahead.items() if repairs.settles(seen)}
         for pair, event in (await self._lasting(ahead)).items():
             await repairs.compare(event, ahead[pair])
         await repairs.make()
+        self.left += repairs.left
         return repairs.movies
 
     async def _lasting(self, ahead: Mapping[Pair, Applied]) -> dict[Pair, RatingChanged]:
@@ -280,11 +285,13 @@ class Slices:
 
 
 class Repairs:
-    """Gathers what is to be put right, and does so a thousand at a time."""
+    """Gathers what is to be put right, and does so a thousand at a time. ``left``: how much of
+    it was too new for that."""
 
     def __init__(self, totals: TotalsStore) -> None:
         self._totals = totals
         self._before = (time.time() - SETTLED_SECONDS) * 1e6
+        self.left = 0
         self._anew: list[RatingChanged] = []
         self._wrong: list[Correction] = []
         self.movies: set[str] = set()
@@ -294,7 +301,7 @@ class Repairs:
         said = Applied(event.version, event.value)
         if seen < said:
             self._anew.append(event)
-        elif seen > said and self.settled(seen):
+        elif seen > said and self.settles(seen):
             self._wrong.append(Correction((event.movie_id, event.rater), seen, said))
         else:
             return
@@ -303,8 +310,11 @@ class Repairs:
         if len(self._anew) + len(self._wrong) >= PAGE:
             await self.make()
 
-    def settled(self, seen: Applied) -> bool:
-        return seen.version < self._before
+    def settles(self, seen: Applied) -> bool:
+        """Whether what is ahead is old enough to be judged; else it is left."""
+        is_old = seen.version < self._before
+        self.left += not is_old
+        return is_old
 
     async def make(self) -> None:
         if self._anew:

@@ -60,7 +60,7 @@ def test_a_dry_run_where_nothing_is_yet_makes_nothing(ratings, tmp_path):
         shown = told("import", "auto", movies, "--dry-run", data=data)
         assert numbers(shown) == {"movies": "2 added, 0 replaced"}
         shown = told("import", "auto", ratings, "--dry-run", data=data)
-        assert "3 left out: no such movie in the catalogue" in shown
+        assert "3 ratings have no movie in the catalogue yet" in shown
         (tmp_path / "empty").mkdir(exist_ok=True)
     assert list((tmp_path / "empty").iterdir()) == []
     assert not (tmp_path / "none").exists()
@@ -123,7 +123,8 @@ def test_a_file_that_nobody_reads_is_in_the_report(server, tmp_path):
     assert line in report.read_text()
 
 
-def test_interrupted_and_gone_on(tmp_path):
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_and_gone_on(tmp_path, number, status):
     movies, lines = 2000, 30_000  # of ratings, 5,000 are taken in at a time
     movie_file, file = tmp_path / "movies.csv", tmp_path / "ratings.csv"
     movie_file.write_text("id,title\n" + "".join(f"m{n},Movie {n}\n" for n in range(movies)))
@@ -146,13 +147,13 @@ def test_interrupted_and_gone_on(tmp_path):
         with suppress(sqlite3.OperationalError):  # it stands where it has the file for itself
             begun = stored(data, patience=0) > 0
         if begun:
-            process.send_signal(signal.SIGINT)
+            process.send_signal(number)
         process.send_signal(signal.SIGCONT)
         if begun:
             break
         time.sleep(0.05)
     _, said = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == status
     assert said.count("\n") == 1
     some = stored(data)
     assert 0 < some < lines
@@ -261,6 +262,40 @@ def test_a_backup_of_a_running_server_comes_back_whole(server, tmp_path):
         assert client.get("/movies/tt0068646/users/rate", headers=headers).json()["rate"] == 3
         refused(in_process("restore", file, data=other.data))
     assert "all totals" in told("verify", data=tmp_path / "data")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_backup_that_is_told_to_end_leaves_nothing(server, tmp_path, number):
+    process = subprocess.Popen(
+        [COMMAND, "backup", tmp_path / "backup.zip"],
+        env=environment(data=server.data),
+        stderr=subprocess.PIPE,
+    )
+    while not list(tmp_path.iterdir()):
+        assert process.poll() is None
+        time.sleep(0.001)
+    process.send_signal(number)
+    process.communicate(timeout=60)
+    assert process.returncode == 128 + number
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_restore_that_was_cut_off_is_told(server, tmp_path):
+    """Between the two renames: what was there is put aside, and nothing is in its place yet."""
+    backup, data = tmp_path / "backup.zip", tmp_path / "data"
+    told("backup", backup, data=server.data)
+    told("restore", backup, data=data)
+    told("restore", backup, data=data)
+    (aside,) = data.glob("before-restore-*")
+    (data / "marquee.db").unlink()
+    for command in ("serve", "migrate"):
+        says = refused(marquee(command, data=data))
+        assert (
+            f"a restore has put one aside: restore again, or move back what is in {aside}" in says
+        )
+    assert not (data / "marquee.db").exists()
+    told("restore", backup, data=data)
+    assert "all totals" in told("verify", data=data)
 
 
 def test_a_restore_beside_another_command_is_refused(server, tmp_path):

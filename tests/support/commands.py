@@ -5,6 +5,7 @@ import io
 import logging
 import os
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -49,6 +50,7 @@ def in_process(*arguments: object, **settings: object) -> subprocess.CompletedPr
     with (
         pytest.MonkeyPatch.context() as patched,
         logging_as_it_was(),
+        at_sigterm_as_before(),
         redirect_stdout(out),
         redirect_stderr(err),
     ):
@@ -57,6 +59,15 @@ def in_process(*arguments: object, **settings: object) -> subprocess.CompletedPr
         with pytest.raises(SystemExit) as ended:
             cli.main()
     return subprocess.CompletedProcess(words, ended.value.code, out.getvalue(), err.getvalue())
+
+
+@contextmanager
+def at_sigterm_as_before() -> Iterator[None]:
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

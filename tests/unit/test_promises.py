@@ -119,6 +119,18 @@ def test_all_that_drifted_is_found_and_put_right(
     assert asyncio.run(stage.promises.verify()) == []
 
 
+def test_what_is_too_new_to_be_judged_is_told(size: int) -> None:
+    stage = Stage()
+    ahead = Applied(2**51, 9)  # of the year 2041
+    stage.movies.applied["m3", stage.ratings.rater("u7")] = ahead
+    stage.movies.applied["m3", b"a stranger's own"] = ahead
+    assert asyncio.run(stage.promises.rebuild()) == 1  # its row, by what is applied
+    assert stage.promises.left == 2
+    assert [drift.movie_id for drift in asyncio.run(stage.promises.verify())] == ["m3"]
+    asyncio.run(stage.promises.rebuild({"m4"}))
+    assert stage.promises.left == 0
+
+
 class SweptMeanwhile(MemoryTotals):
     """Just before it puts anything right, a relay completes what was cut in half."""
 

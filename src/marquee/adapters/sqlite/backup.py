@@ -15,7 +15,7 @@ from typing import IO
 
 from ... import durable
 from ...errors import Invalid, Unusable
-from .database import connect, is_full, prepare, read_schema, unusable
+from .database import ASIDE, connect, is_full, prepare, read_schema, unusable
 
 DATABASE = "marquee.db"
 SUMS = "SHA256SUMS.json"
@@ -38,7 +38,7 @@ def back_up(database: Path, keys: Path, file: Path) -> int:
         with closing(sqlite3.connect(database)) as source:
             read_schema(source, database)  # no other would come back, nor is it ours to touch
         # Nobody else can look into it: the keys are in there, and who rated what.
-        with tempfile.TemporaryDirectory(dir=file.parent) as folder:
+        with tempfile.TemporaryDirectory(prefix="backing-up-", dir=file.parent) as folder:
             copy, draft = Path(folder) / DATABASE, Path(folder) / "backup.zip"
             with (
                 closing(connect(database, read_only=True)) as source,
@@ -77,7 +77,7 @@ def restore(file: Path, members: Sequence[str], database: Path, keys: Path) -> P
     or somebody is at the data. Nobody may begin to meanwhile.
     """
     database.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=database.parent) as folder:
+    with tempfile.TemporaryDirectory(prefix="restoring-", dir=database.parent) as folder:
         fresh = Path(folder)
         try:
             with zipfile.ZipFile(file) as archive:
@@ -121,7 +121,7 @@ def _exchange(fresh: Path, database: Path, keys: Path) -> Path | None:
     aside = None
     if there or former:
         now = time.strftime("%Y%m%d-%H%M%S")
-        aside = Path(tempfile.mkdtemp(prefix=f"before-restore-{now}-", dir=database.parent))
+        aside = Path(tempfile.mkdtemp(prefix=f"{ASIDE}{now}-", dir=database.parent))
     if aside and former:
         (aside / keys.name).mkdir(mode=0o700)
         for key in former:

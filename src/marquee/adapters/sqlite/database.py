@@ -29,6 +29,9 @@ from ...ports import Position
 from ...schemas import Priors, Schema, Step, check_fits, check_prior, read_steps, told, unchanged
 from ...troubles import Trouble
 
+ASIDE = "before-restore-"
+"""How the folders begin that have what stood in a backup's place."""
+
 APPLICATION_ID = 0x4D525145  # "MRQE", in the file's header
 LARGEST_GROUP = 1000
 LARGEST_SLICE = 128
@@ -352,6 +355,8 @@ def prepare(path: Path, prior: Priors = unchanged) -> str:
 
     What is not ours, or newer than we can go on with, is left as it is.
     """
+    if not path.exists():
+        check_exchanged(path)
     try:
         # Nobody else's to read: in it are who rated what, and the key that hides them elsewhere.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -366,6 +371,16 @@ def prepare(path: Path, prior: Priors = unchanged) -> str:
     except sqlite3.Error as error:
         raise unusable(path, error) from error
     return done
+
+
+def check_exchanged(path: Path) -> None:
+    """Raises ``Unusable`` where a restore was cut off when what was there had been put aside, and
+    the backup was not in its place yet: else a new file would be served in the place of both."""
+    if aside := sorted(path.parent.glob(f"{ASIDE}*/{path.name}")):
+        raise Unusable(
+            f"{path} is gone, and a restore has put one aside: restore again, or move back what is "
+            f"in {aside[-1].parent}; to begin anew, take that folder away."
+        )
 
 
 def read_schema(connection: sqlite3.Connection, path: Path) -> Schema:
