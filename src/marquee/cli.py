@@ -419,7 +419,7 @@ def rebuild(
     if left:
         say(
             f"{how_many(left, 'pair')} of user and movie counted ahead of the ratings, and too new "
-            "to be judged (of the last ten minutes, or dated ahead): rebuild again later"
+            "to be judged (from ten minutes ago on): rebuild again later"
         )
 
 

@@ -22,6 +22,9 @@ SETTLED_SECONDS = 600
 """What is applied against the store's word is taken back if it is older: in some stores the event
 may be published a moment before its rating is there."""
 
+AHEAD_SECONDS = 86_400
+"""So far a clock may be ahead: what is dated later was not said just now, and is no time at all."""
+
 SLICE = 500_000
 """Pairs that are kept in memory at a time."""
 
@@ -290,7 +293,8 @@ class Repairs:
 
     def __init__(self, totals: TotalsStore) -> None:
         self._totals = totals
-        self._before = (time.time() - SETTLED_SECONDS) * 1e6
+        now = time.time()
+        self._young = (now - SETTLED_SECONDS) * 1e6, (now + AHEAD_SECONDS) * 1e6
         self.left = 0
         self._anew: list[RatingChanged] = []
         self._wrong: list[Correction] = []
@@ -312,9 +316,10 @@ class Repairs:
 
     def settles(self, seen: Applied) -> bool:
         """Whether what is ahead is old enough to be judged; else it is left."""
-        is_old = seen.version < self._before
-        self.left += not is_old
-        return is_old
+        since, until = self._young
+        is_young = since <= seen.version <= until
+        self.left += is_young
+        return not is_young
 
     async def make(self) -> None:
         if self._anew:

@@ -1,6 +1,7 @@
 """What is read, and what is kept in memory, while totals are held against ratings."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from itertools import product
 from typing import Any
@@ -121,7 +122,7 @@ def test_all_that_drifted_is_found_and_put_right(
 
 def test_what_is_too_new_to_be_judged_is_told(size: int) -> None:
     stage = Stage()
-    ahead = Applied(2**51, 9)  # of the year 2041
+    ahead = Applied(int(time.time() + 3600) * 1_000_000, 9)  # some clock is an hour ahead
     stage.movies.applied["m3", stage.ratings.rater("u7")] = ahead
     stage.movies.applied["m3", b"a stranger's own"] = ahead
     assert asyncio.run(stage.promises.rebuild()) == 1  # its row, by what is applied
@@ -129,6 +130,16 @@ def test_what_is_too_new_to_be_judged_is_told(size: int) -> None:
     assert [drift.movie_id for drift in asyncio.run(stage.promises.verify())] == ["m3"]
     asyncio.run(stage.promises.rebuild({"m4"}))
     assert stage.promises.left == 0
+
+
+def test_what_is_dated_as_no_clock_would_is_put_right(size: int) -> None:
+    stage = Stage()
+    nanoseconds = Applied(time.time_ns(), 9)
+    stage.movies.applied["m3", stage.ratings.rater("u7")] = nanoseconds
+    stage.movies.applied["m3", b"a stranger's own"] = nanoseconds
+    assert asyncio.run(stage.promises.rebuild()) == 1
+    assert (stage.promises.left, stage.movies.totals["m3"]) == (0, RIGHT)
+    assert asyncio.run(stage.promises.verify()) == []
 
 
 class SweptMeanwhile(MemoryTotals):
