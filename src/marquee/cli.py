@@ -42,6 +42,8 @@ UsageFault: Any = next(c for c in typer.BadParameter.__mro__ if c.__name__ == "C
 INTERRUPTED, TERMINATED = 130, 143
 """The exit statuses after Ctrl-C and SIGTERM, as shells have them."""
 
+TOLD_SECONDS = 5
+
 FILE_OPTION = "--config"
 
 app = typer.Typer(
@@ -411,7 +413,7 @@ def rebuild(
             movies = {drift.movie_id for drift in await keeper.verify()}
             return await keeper.rebuild(movies) if movies else 0, keeper.left
         with suppress(LogLost):  # what is lost is what this brings back
-            await stores.drain()  # what is late is not wrong
+            await told(stores.drain)  # what is late is not wrong
         return await keeper.rebuild(None if movie is None else {movie}), keeper.left
 
     mended, left = run(on_stores(settings(data=data), main, *PROMISES))
@@ -583,7 +585,18 @@ def promises(stores: "Stores") -> "Promises":
     from .promises import Promises
 
     log = None if stores.embedded else stores.events
-    return Promises(stores.ratings, stores.totals, stores.drain, log, stores.settle)
+    drain, settle = partial(told, stores.drain), partial(told, stores.settle)
+    return Promises(stores.ratings, stores.totals, drain, log, settle)
+
+
+async def told(wait: "Callable[[], Awaitable[None]]") -> None:
+    """Wait; on servers that may take minutes, and is not to seem stuck."""
+    line = "waiting until all that was acknowledged is counted: this may take some minutes"
+    timer = asyncio.get_running_loop().call_later(TOLD_SECONDS, say, line)
+    try:
+        await wait()
+    finally:
+        timer.cancel()
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """Every command of the command line as people run it, beside a running server or alone. Those that
 read and write files have a module of their own."""
 
+import asyncio
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from contextlib import closing, suppress
 
 import pytest
 
+from marquee import cli
 from tests.support.commands import in_process, ok, refused, told
 from tests.support.server import COMMAND, Server, environment, marquee, serve
 
@@ -427,3 +429,18 @@ def test_ctrl_c_while_it_is_loaded_ends_it_quietly(tmp_path):
         timeout=60,
     )
     assert (done.returncode, done.stdout, done.stderr) == (130, "", "")
+
+
+async def test_a_long_wait_is_told(monkeypatch, capsys):
+    monkeypatch.setattr(cli, "TOLD_SECONDS", 0)
+    said = ""
+
+    async def wait():
+        nonlocal said
+        async with asyncio.timeout(20):
+            while not said:
+                await asyncio.sleep(0)
+                said = capsys.readouterr().err
+
+    await cli.told(wait)
+    assert said.startswith("marquee: waiting until all that was acknowledged is counted")
