@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from .model import MAX_VERSION, REMOVED, RatingChanged, check, is_movie_id
+from .model import MAX_VERSION, REMOVED, RatingChanged, is_movie_id
 
 SCHEMA = 1
 
@@ -78,10 +78,9 @@ def fault(event: tuple[Any, ...]) -> str | None:
 def faultless(events: Sequence[RatingChanged]) -> bool:
     """Whether ``fault`` finds nothing in any of them, whose types are right. Asked of all at once
     that takes a third of the time: it matters where nearly every event passes."""
-    try:
-        check(events)
-    except ValueError:
-        return False
-    return {len(rater) for _, rater, _, _ in events} <= {16} and all(
-        map(is_movie_id, {movie_id for movie_id, _, _, _ in events})
-    )
+    movie_ids = set()
+    for movie_id, rater, version, value in events:
+        if not (len(rater) == 16 and 0 < value <= REMOVED and 0 < version <= MAX_VERSION):
+            return False
+        movie_ids.add(movie_id)
+    return all(map(is_movie_id, movie_ids))

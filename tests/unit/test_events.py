@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from marquee.events import decode, encode
+from marquee.events import decode, encode, fault, faultless
 from marquee.model import MAX_VERSION, REMOVED, RESERVED_IDS, RatingChanged
 
 RATER = bytes(range(16))
@@ -101,3 +101,19 @@ def test_what_is_faulty_still_has_bytes_for_its_dead_letter():
         "version": -1,
         "value": 99,
     }
+
+
+@given(
+    st.lists(
+        st.builds(
+            RatingChanged,
+            st.sampled_from(["m", "tt0111161", "top10", "", "a b", "x" * 21]) | st.text(max_size=3),
+            st.binary(min_size=15, max_size=17),
+            st.sampled_from([-1, 0, 1, MAX_VERSION, MAX_VERSION + 1]),
+            st.integers(-1, REMOVED + 1),
+        )
+        | events
+    )
+)
+def test_all_at_once_are_without_fault_where_each_is(several):
+    assert faultless(several) == all(fault(event) is None for event in several)
