@@ -17,7 +17,8 @@ from marquee.adapters.keys import OwnKeys
 from marquee.adapters.sqlite import database as database_module
 from marquee.adapters.sqlite.database import connect
 from marquee.errors import Conflict, Invalid, StoreAway, Unusable
-from marquee.model import Rating
+from marquee.model import Rating, RatingChanged, Totals
+from marquee.ports import Batch
 from tests.api.asking import eventually
 
 LARGE = 48 << 20
@@ -248,5 +249,22 @@ async def test_each_rating_of_a_commit_goes_above_the_one_before_it(path):
         written = await asyncio.gather(*(store.write("u", "m", value) for value in (6, 7)))
         assert [rating.version for rating in written] == [future + 1, future + 2]
         assert await store.read("u", "m") == written[-1]
+    finally:
+        await database.close()
+
+
+@pytest.mark.parametrize("damaged", ["[0, 0,", "[1]", "[]", "{}"])
+async def test_totals_that_can_not_be_read_stop_no_event(path, damaged):
+    """They count none, until a rebuild; what is rated meanwhile is no dead letter."""
+    database = await sqlite.Database.open(path)
+    try:
+        totals = sqlite.SqliteTotals(database)
+        await totals.fold(Batch([RatingChanged("m", bytes(16), 1, 20)]))
+        with closing(connect(path)) as connection:
+            connection.execute("UPDATE movie SET distribution = ?", (damaged,))
+        assert await totals.fold(Batch([RatingChanged("m", b"x" * 16, 1, 20)])) == 1
+        assert await totals.totals(["m"]) == [Totals((*[0] * 19, 1))]
+        assert await totals.recount("m")
+        assert await totals.totals(["m"]) == [Totals((*[0] * 19, 2))]
     finally:
         await database.close()

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from dataclasses import replace
 from functools import partial
 from operator import itemgetter
-from typing import Any
+from typing import Annotated, Any
 
 import msgspec
 
@@ -57,7 +57,9 @@ COUNT_FIRST = """
     INSERT INTO movie (id, distribution, number, total, rate, mean) VALUES (?, ?, ?, ?, ?, ?)
     ON CONFLICT (id) DO NOTHING"""
 
-decode_counts = msgspec.json.Decoder(tuple[int, ...]).decode
+Counts = Annotated[tuple[int, ...], msgspec.Meta(min_length=20, max_length=20)]
+
+decode_counts = msgspec.json.Decoder(Counts).decode
 encode_counts = msgspec.json.Encoder().encode
 
 
