@@ -667,13 +667,13 @@ def main() -> None:
     except MarqueeError as error:
         fail(str(error), 1)
     except (typer.Abort, KeyboardInterrupt):
-        status = Given.status
+        status = INTERRUPTED
     except OSError as error:
         what = (
             f"{error.filename} can't be used" if error.filename else "the output can't be written"
         )
         fail(f"{what}: {error.strerror}", 1)
-    if status in {INTERRUPTED, TERMINATED}:
+    if status == INTERRUPTED:
         fail("stopped: the same command goes on from here", Given.status)
     sys.exit(status if isinstance(status, int) else 0)
 

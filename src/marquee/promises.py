@@ -203,11 +203,11 @@ class Promises:
                 else:
                     await repairs.compare(event, seen)
         ahead |= {pair: seen for pair, seen in applied.items() if seen.value != REMOVED}
-        ahead = {pair: seen for pair, seen in ahead.items() if repairs.settles(seen)}
-        for pair, event in (await self._lasting(ahead)).items():
-            await repairs.compare(event, ahead[pair])
+        settled = {pair: seen for pair, seen in ahead.items() if repairs.settled(seen)}
+        self.left += len(ahead) - len(settled)
+        for pair, event in (await self._lasting(settled)).items():
+            await repairs.compare(event, settled[pair])
         await repairs.make()
-        self.left += repairs.left
         return repairs.movies
 
     async def _lasting(self, ahead: Mapping[Pair, Applied]) -> dict[Pair, RatingChanged]:
@@ -288,14 +288,12 @@ class Slices:
 
 
 class Repairs:
-    """Gathers what is to be put right, and does so a thousand at a time. ``left``: how much of
-    it was too new for that."""
+    """Gathers what is to be put right, and does so a thousand at a time."""
 
     def __init__(self, totals: TotalsStore) -> None:
         self._totals = totals
         now = time.time()
         self._young = (now - SETTLED_SECONDS) * 1e6, (now + AHEAD_SECONDS) * 1e6
-        self.left = 0
         self._anew: list[RatingChanged] = []
         self._wrong: list[Correction] = []
         self.movies: set[str] = set()
@@ -305,7 +303,7 @@ class Repairs:
         said = Applied(event.version, event.value)
         if seen < said:
             self._anew.append(event)
-        elif seen > said and self.settles(seen):
+        elif seen > said and self.settled(seen):
             self._wrong.append(Correction((event.movie_id, event.rater), seen, said))
         else:
             return
@@ -314,12 +312,9 @@ class Repairs:
         if len(self._anew) + len(self._wrong) >= PAGE:
             await self.make()
 
-    def settles(self, seen: Applied) -> bool:
-        """Whether what is ahead is old enough to be judged; else it is left."""
+    def settled(self, seen: Applied) -> bool:
         since, until = self._young
-        is_young = since <= seen.version <= until
-        self.left += is_young
-        return not is_young
+        return not since <= seen.version <= until
 
     async def make(self) -> None:
         if self._anew:

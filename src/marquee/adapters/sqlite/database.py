@@ -355,9 +355,9 @@ def prepare(path: Path, prior: Priors = unchanged) -> str:
 
     What is not ours, or newer than we can go on with, is left as it is.
     """
-    if not path.exists():
-        check_exchanged(path)
     try:
+        if not path.exists():
+            check_exchanged(path)
         # Nobody else's to read: in it are who rated what, and the key that hides them elsewhere.
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         path.touch(mode=0o600)
@@ -376,11 +376,12 @@ def prepare(path: Path, prior: Priors = unchanged) -> str:
 def check_exchanged(path: Path) -> None:
     """Raises ``Unusable`` where a restore was cut off when what was there had been put aside, and
     the backup was not in its place yet: else a new file would be served in the place of both."""
-    if aside := sorted(path.parent.glob(f"{ASIDE}*/{path.name}")):
-        raise Unusable(
-            f"{path} is gone, and a restore has put one aside: restore again, or move back what is "
-            f"in {aside[-1].parent}; to begin anew, take that folder away."
-        )
+    for aside in sorted(path.parent.glob(f"{ASIDE}*"), reverse=True):
+        if (aside / path.name).exists():
+            raise Unusable(
+                f"{path} is gone, and a restore has put one aside: restore again, or move back "
+                f"what is in {aside}; to begin anew, take that folder away."
+            )
 
 
 def read_schema(connection: sqlite3.Connection, path: Path) -> Schema:
